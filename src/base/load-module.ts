@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+/** Modules that the user names on the command line: devices and guest programs, in TypeScript or JavaScript. */
+
+import { existsSync, statSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { createJiti } from "jiti";
+import { IoreqdError, messageOf } from "./errors.js";
+
+/** What `import ... from "ioreqd"` means in such a module: this very copy, so that classes and tables are the same ones. */
+const OWN_INDEX = join(__dirname, "..", "index.js");
+
+/**
+ * Load a module and return what it exports (for an ES module, its namespace; for a
+ * CommonJS module, `module.exports`). `path` is relative to the working directory.
+ *
+ * TypeScript types are dropped, not checked. Top-level `await` is not possible.
+ * `cache`: a directory for what is compiled, worth its while where several threads load the same module.
+ * Throws MODULE_NOT_FOUND, or MODULE_LOAD_FAILED with what the module threw as its cause.
+ */
+export function loadModule(path: string, cache?: string): unknown {
+  const file = resolve(path);
+  if (!existsSync(file) || !statSync(file).isFile()) {
+    throw new IoreqdError("MODULE_NOT_FOUND", `load ${path}: there is no file ${file}`, { path, file });
+  }
+  // No cache unless asked: jiti's own choice of place is beside the user's file, where dom0's root should not write.
+  const load = createJiti(__filename, { fsCache: cache ?? false, interopDefault: false, alias: { ioreqd: OWN_INDEX } });
+  try {
+    return load(file);
+  } catch (error) {
+    const hint = /await is only valid/.test(messageOf(error)) ? " (top-level await is not possible here)" : "";
+    throw new IoreqdError(
+      "MODULE_LOAD_FAILED",
+      `load ${path}: ${messageOf(error).trim()}${hint}`,
+      { path, file },
+      { cause: error },
+    );
+  }
+}
+
+/** The default export of a module; of a CommonJS module without one, `module.exports`. Throws as loadModule does. */
+export function loadDefault(path: string, cache?: string): unknown {
+  const exported = loadModule(path, cache);
+  if (typeof exported === "object" && exported !== null && "default" in exported) return exported.default;
+  return exported;
+}

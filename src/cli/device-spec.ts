@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT
+/**
+ * `edu,addr=00:10.0,key=value`: from what an operator writes to a device with
+ * checked options. Everything wrong is found here, before anything is created.
+ */
+
+import { readFileSync } from "node:fs";
+import { IoreqdError, messageOf } from "../base/errors.js";
+import { formatSbdf, parseSbdf, type Sbdf, sbdf as makeSbdf } from "../base/ids.js";
+import { loadModule } from "../base/load-module.js";
+import { didYouMean } from "../base/suggest.js";
+import { parseChardevSpec } from "../chardev/index.js";
+import { devices } from "../devices/index.js";
+import type { OptionRow, OptionValues, PciDevice } from "../pci/define.js";
+import type { DeviceRequest } from "../pci/plan.js";
+
+/** Options every device has, beside its own. */
+const COMMON = ["addr", "romfile"] as const;
+/** Where devices without an addr= go: one slot after the other. */
+const FIRST_SLOT = 0x10;
+const SLOTS = 32;
+
+/** A device as written, taken apart. */
+export interface DeviceSpec {
+  /** For messages: "--device edu,foo=1", or "devices[0] of ioreqd.json". */
+  readonly where: string;
+  /** A name of the list, or a path to a module. */
+  readonly device: string;
+  readonly options: Readonly<Record<string, string | number>>;
+}
+
+/** Take `name,key=value,…` apart. A comma in a value is written twice. Throws DEVICE_SPEC_INVALID. */
+export function parseDeviceSpec(text: string): DeviceSpec {
+  const where = `--device ${text}`;
+  const [device = "", ...pairs] = text.replaceAll(",,", "\0").split(",").map((part) => part.replaceAll("\0", ","));
+  const options: Record<string, string> = {};
+  for (const pair of pairs) {
+    const [, key, value] = /^([^=]+)=(.*)$/s.exec(pair) ?? [];
+    if (key === undefined || value === undefined) throw invalid(where, `"${pair}" is not key=value`);
+    if (key in options) throw invalid(where, `${key} is given twice`);
+    options[key] = value;
+  }
+  if (device === "") throw invalid(where, "no device is named; ioreqd devices lists them");
+  return { where, device, options };
+}
+
+/** Find the devices, check all options, give addresses. Throws DEVICE_UNKNOWN, DEVICE_SPEC_INVALID, SLOT_TAKEN. */
+export async function resolveDevices(specs: readonly DeviceSpec[]): Promise<DeviceRequest[]> {
+  const found: Array<{ spec: DeviceSpec; device: PciDevice; sbdf: Sbdf | null }> = [];
+  for (const spec of specs) {
+    const device = await findDevice(spec);
+    checkKeys(spec, device);
+    found.push({ spec, device, sbdf: addressOf(spec) });
+  }
+  const taken = new Set<number>(found.flatMap(({ sbdf }) => (sbdf === null ? [] : [sbdf & ~7])));
+  return found.map(({ spec, device, sbdf }) => {
+    const at = sbdf ?? nextFree(taken, spec);
+    const romfile = spec.options["romfile"];
+    const request = { device, sbdf: at, options: optionValues(spec, device) };
+    return romfile === undefined ? request : { ...request, rom: readRom(spec, String(romfile)) };
+  });
+}
+
+/** A device by name, or from a module of the operator's own. */
+export async function findDevice(spec: DeviceSpec): Promise<PciDevice> {
+  const known = devices.find((device) => device.name === spec.device);
+  if (known !== undefined) return known;
+  if (!/[./]/.test(spec.device)) {
+    const names = devices.map((device) => device.name);
+    throw new IoreqdError(
+      "DEVICE_UNKNOWN",
+      `${spec.where}: there is no device "${spec.device}"${didYouMean(spec.device, names)} Known: ${names.join(", ")}; a device of your own is given by its path, ./my-device.ts`,
+      { device: spec.device },
+    );
+  }
+  return asDevice(spec, await loadModule(spec.device));
+}
+
+function asDevice(spec: DeviceSpec, loaded: unknown): PciDevice {
+  const device = loaded as Partial<PciDevice> | null | undefined;
+  if (typeof device !== "object" || device === null || typeof device.name !== "string" || typeof device.ident !== "object") {
+    throw invalid(spec.where, `${spec.device} has no device as its default export; write: export default definePciDevice({ ... })`);
+  }
+  return device as PciDevice;
+}
+
+function checkKeys(spec: DeviceSpec, device: PciDevice): void {
+  const known = [...COMMON, ...Object.keys(device.options ?? {})];
+  for (const key of Object.keys(spec.options)) {
+    if (!known.includes(key)) {
+      throw invalid(spec.where, `${device.name} has no option "${key}"${didYouMean(key, known)} It has: ${known.join(", ")}`);
+    }
+  }
+}
+
+function addressOf(spec: DeviceSpec): Sbdf | null {
+  const addr = spec.options["addr"];
+  if (addr === undefined) return null;
+  try {
+    return parseSbdf(String(addr));
+  } catch (error) {
+    throw invalid(spec.where, `addr: ${messageOf(error)}`);
+  }
+}
+
+function nextFree(taken: Set<number>, spec: DeviceSpec): Sbdf {
+  for (let slot = FIRST_SLOT; slot < SLOTS; slot += 1) {
+    const at = makeSbdf(0, 0, slot, 0);
+    if (taken.has(at)) continue;
+    taken.add(at);
+    return at;
+  }
+  throw invalid(spec.where, `no slot from ${formatSbdf(makeSbdf(0, 0, FIRST_SLOT, 0))} on is free; give addr=`);
+}
+
+function optionValues(spec: DeviceSpec, device: PciDevice): OptionValues {
+  const rows = Object.entries(device.options ?? {});
+  return Object.fromEntries(rows.map(([key, row]) => [key, optionValue(spec, key, row)]));
+}
+
+function optionValue(spec: DeviceSpec, key: string, row: OptionRow): string | number | undefined {
+  const given = spec.options[key];
+  if (given === undefined) return row.default;
+  if (row.kind === "number") {
+    const value = Number(given);
+    if (String(given).trim() === "" || !Number.isInteger(value) || value < row.min || value > row.max) {
+      throw invalid(spec.where, `${key} is "${given}"; a whole number from ${row.min} to ${row.max} was expected`);
+    }
+    return value;
+  }
+  const text = String(given);
+  if (row.kind === "choice" && !row.choices.includes(text)) {
+    throw invalid(spec.where, `${key} is "${text}"${didYouMean(text, row.choices)} Expected: ${row.choices.join(", ")}`);
+  }
+  if (row.kind === "chardev") {
+    try {
+      parseChardevSpec(text);
+    } catch (error) {
+      throw invalid(spec.where, `${key}: ${messageOf(error)}`);
+    }
+  }
+  return text;
+}
+
+const MOST_ROM_BYTES = 16 * 1024 * 1024;
+
+function readRom(spec: DeviceSpec, path: string): Uint8Array {
+  let contents: Uint8Array;
+  try {
+    contents = readFileSync(path);
+  } catch (error) {
+    throw invalid(spec.where, `romfile cannot be read: ${messageOf(error)}`);
+  }
+  if (contents.length === 0 || contents.length > MOST_ROM_BYTES) {
+    throw invalid(spec.where, `romfile ${path} has ${contents.length} bytes; 1 to ${MOST_ROM_BYTES} are possible`);
+  }
+  return contents;
+}
+
+function invalid(where: string, what: string): IoreqdError {
+  return new IoreqdError("DEVICE_SPEC_INVALID", `${where}: ${what}`, { where });
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+/** `ioreqd inspect DOMID`: a look at a running guest's devices from another process, by nothing but its state file. */
+
+import { IoreqdError } from "../base/errors.js";
+import { hex } from "../base/hex.js";
+import { Arena, HOST_RECORD, PHASE, SERVER_STATE } from "../state/arena.js";
+import type { ArenaLayout, PlaceDescription } from "../state/layout.js";
+import { openAdapter } from "../xen/ffi/index.js";
+import { mapFile } from "../xen/map-file.js";
+import { columns } from "./columns.js";
+import { statePath } from "./session.js";
+
+export interface Inspection {
+  domid: number;
+  pid: number;
+  server: number;
+  serverState: string;
+  /** vCPUs with a request under way. */
+  requests: Array<{ record: number | "host"; phase: string; attempts: number }>;
+  devices: Array<{ sbdf: string; device: string; groups: Record<string, Record<string, string>> }>;
+}
+
+const nameOf = (names: Readonly<Record<string, number>>, value: number): string =>
+  Object.keys(names).find((name) => names[name] === value) ?? String(value);
+
+/** Throws STATE_MISSING or ARENA_INVALID. */
+export function inspectDomain(stateDir: string, domid: number): Inspection {
+  const path = statePath(stateDir, domid);
+  let file: ReturnType<typeof mapFile>;
+  try {
+    file = mapFile(openAdapter(), path, { readonly: true });
+  } catch (error) {
+    throw new IoreqdError("STATE_MISSING", `domain ${domid} is not served here: ${path} cannot be read; --state-dir names another place`, { path }, { cause: error });
+  }
+  try {
+    return inspectArena(Arena.open(file.buffer));
+  } finally {
+    file.unmap();
+  }
+}
+
+export function inspectArena(arena: Arena): Inspection {
+  const layout = JSON.parse(arena.layout()) as ArenaLayout;
+  const requests = Array.from({ length: HOST_RECORD + 1 }, (_, record) => ({ record, ...arena.record(record) }))
+    .filter(({ phase }) => phase !== PHASE.idle)
+    .map(({ record, phase, attempts }) => ({ record: record === HOST_RECORD ? ("host" as const) : record, phase: nameOf(PHASE, phase), attempts }));
+  return {
+    domid: arena.header("domid"),
+    pid: arena.header("pid"),
+    server: arena.header("ioservid"),
+    serverState: nameOf(SERVER_STATE, arena.header("serverState")),
+    requests,
+    devices: layout.devices.map(({ sbdf, device, groups }) => ({
+      sbdf,
+      device,
+      groups: Object.fromEntries(
+        groups.map((group) => [group.name, Object.fromEntries(group.places.map((place) => [place.name, valueOf(arena, place)]))]),
+      ),
+    })),
+  };
+}
+
+const SHOWN_BYTES = 32;
+
+function valueOf(arena: Arena, place: PlaceDescription): string {
+  const at = arena.dataAt + place.at;
+  if (place.kind === "bytes") {
+    const bytes = Buffer.from(arena.u8.slice(at, at + Math.min(place.width, SHOWN_BYTES)));
+    return `${bytes.toString("hex")}${place.width > SHOWN_BYTES ? `… (${place.width} bytes)` : ""}`;
+  }
+  if (place.name.endsWith(".deadline")) return `${arena.view.getFloat64(at, true).toFixed(1)} ms`;
+  if (place.width === 8) return hex(arena.view.getBigUint64(at, true));
+  return hex(arena.load(at, place.width));
+}
+
+export function formatInspection(inspection: Inspection): string {
+  const head = `domain ${inspection.domid}: process ${inspection.pid}, ioreq server ${inspection.server} (${inspection.serverState})`;
+  const requests = inspection.requests.map(({ record, phase, attempts }) =>
+    record === "host" ? `work outside requests: ${phase}` : `vCPU ${record}: ${phase}, attempt ${attempts}`,
+  );
+  const devices = inspection.devices.map(({ sbdf, device, groups }) => {
+    const lines = Object.entries(groups).flatMap(([group, places]) => Object.entries(places).map(([name, value]) => [`  ${group}`, name, value]));
+    return `${sbdf} ${device}\n${columns(lines)}`;
+  });
+  return [[head, ...requests].join("\n"), ...devices].join("\n\n");
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT
+/** The command line. Each command's code is loaded when it is asked for, so that starting is quick. */
+
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { IoreqdError, messageOf } from "../base/errors.js";
+import { didYouMean } from "../base/suggest.js";
+
+/** Exit codes: 1 something failed, 2 the command line is wrong. */
+const FAILED = 1;
+
+const number = (what: string, least: number, most: number) => (text: string): number => {
+  const value = Number(text);
+  if (text.trim() === "" || !Number.isInteger(value) || value < least || value > most) {
+    throw new InvalidArgumentError(`${what}: a whole number from ${least} to ${most} was expected.`);
+  }
+  return value;
+};
+
+const domidArgument = number("domain id", 0, 0x7fef);
+const collect = (value: string, all: string[]): string[] => [...all, value];
+const version = (): string =>
+  (JSON.parse(readFileSync(join(__dirname, "..", "..", "..", "package.json"), "utf8")) as { version: string }).version;
+
+function program(exit: (code: number) => void): Command {
+  const ioreqd = new Command("ioreqd")
+    .description("A device model for Xen guests: serves PCI devices written in TypeScript as an ioreq server.")
+    .version(version())
+    .enablePositionalOptions()
+    .showSuggestionAfterError()
+    .showHelpAfterError("(ioreqd --help tells more)");
+
+  ioreqd
+    .command("run")
+    .description("serve a guest until it ends, or SIGTERM")
+    .option("-d, --domid <n>", "the guest's domain id", domidArgument)
+    .option("-D, --device <spec>", "a device: NAME or ./module.ts, then ,key=value…; may be repeated", collect, [])
+    .option("-c, --config <file>", "a JSON file with devices and settings")
+    .option("--state-dir <dir>", "where the state file of each domain lives (default: /run/ioreqd)")
+    .addOption(new Option("--bufioreq <mode>", "the buffered ring (default: atomic)").choices(["off", "legacy", "atomic"]))
+    .option("--poll-window <us>", "look for the next request this long before sleeping; 0: never", number("microseconds", 0, 100_000))
+    .option("--poll-budget <us>", "let timers and sockets in at least this often", number("microseconds", 1, 100_000))
+    .addOption(new Option("--ffi <adapter>", "how C libraries are called (default: koffi)").choices(["koffi", "ffi-napi"]))
+    .option("-v, --verbose", "-v state changes, -vv every access, -vvv raw requests", (_, count: number) => count + 1, 0)
+    .addOption(new Option("--log-format <format>", "default: pretty on a terminal").choices(["auto", "json", "pretty"]))
+    .action(async (flags) => exit(await (await import("./run.js")).run(flags)));
+
+  ioreqd
+    .command("demo")
+    .description("a whole guest on a simulated Xen: enumerates, drives every device, shows live figures")
+    .option("--once", "end when the guest has done everything once; exit code 1 if a step failed")
+    .option("--json", "print one summary object instead")
+    .option("--vcpus <n>", "vCPUs of the guest", number("vCPUs", 1, 128), 2)
+    .action(async (flags) => exit(await (await import("./demo.js")).demo(flags)));
+
+  ioreqd
+    .command("sim")
+    .description("run COMMAND, any ioreq server, on a simulated Xen with one guest")
+    .usage("[options] [-- COMMAND...]")
+    .option("--vcpus <n>", "vCPUs of the guest", number("vCPUs", 1, 128), 1)
+    .option("--memory <MiB>", "guest memory", number("MiB", 1, 3072), 64)
+    .option("--guest <program>", "what the guest runs: a name, a .ts or .js module, or a .so; default: it idles")
+    .addOption(new Option("--arch <arch>", "the guest's architecture").choices(["x86", "arm"]).default("x86"))
+    .option("--json", "print one summary object instead")
+    .argument("[command...]", "the ioreq server and its arguments")
+    .passThroughOptions()
+    .action(async (command: string[], flags) => exit(await (await import("./sim.js")).sim(command, flags)));
+
+  ioreqd
+    .command("devices")
+    .description("list the devices there are")
+    .action(async () => print((await import("./explain.js")).listDevices()));
+
+  ioreqd
+    .command("explain")
+    .description("print a device's tables: registers, BARs, options")
+    .argument("<device>", "a name, or a path to a module")
+    .action(async (name: string) => print(await (await import("./explain.js")).explainDevice(name)));
+
+  ioreqd
+    .command("inspect")
+    .description("print the registers of a running guest's devices")
+    .argument("<domid>", "the guest's domain id", domidArgument)
+    .option("--state-dir <dir>", "where the state files are", "/run/ioreqd")
+    .option("--json", "as one object")
+    .action(async (domid: number, flags: { stateDir: string; json?: boolean }) => {
+      const { inspectDomain, formatInspection } = await import("./inspect.js");
+      const inspection = inspectDomain(flags.stateDir, domid);
+      print(flags.json === true ? JSON.stringify(inspection) : formatInspection(inspection));
+    });
+
+  ioreqd
+    .command("doctor")
+    .description("what this host has and lacks to run ioreqd, and the fix")
+    .action(async () => exit(await (await import("./doctor.js")).doctor()));
+
+  ioreqd.on("command:*", ([word]: string[]) => {
+    const known = ioreqd.commands.map((command) => command.name());
+    ioreqd.error(`error: there is no command "${word}"${didYouMean(word ?? "", known)} Commands: ${known.join(", ")}`, { exitCode: 2 });
+  });
+  return ioreqd;
+}
+
+const print = (text: string): void => void process.stdout.write(`${text}\n`);
+
+/** Run the command line; sets the exit code. */
+export async function main(argv: readonly string[]): Promise<void> {
+  try {
+    await program((code) => {
+      process.exitCode = code;
+    }).parseAsync(argv);
+  } catch (error) {
+    // Errors of ours are for operators: one line. Anything else is a bug, and keeps its stack.
+    const text = error instanceof IoreqdError ? `${error.code}: ${error.message}` : error instanceof Error ? error.stack : messageOf(error);
+    process.stderr.write(`ioreqd: ${text}\n`);
+    process.exitCode = FAILED;
+  }
+}

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: MIT
+/**
+ * One guest served by one process: the only place where Xen, the server, the
+ * tree and the outside world are put together.
+ */
+
+import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { IoreqdError, messageOf } from "../base/errors.js";
+import { hex } from "../base/hex.js";
+import { type DomId, formatRange, formatSbdf } from "../base/ids.js";
+import { Teardown } from "../base/teardown.js";
+import { type ChardevBackend, openChardev } from "../chardev/index.js";
+import { IoreqServer } from "../ioreq/server.js";
+import type { PollingOptions } from "../ioreq/polling.js";
+import { ForeignMemory } from "../memory/guest-memory.js";
+import { AccessLog } from "../observe/access-log.js";
+import { GuestEvents } from "../observe/guest-events.js";
+import type { Logger } from "../observe/log.js";
+import type { Chardev, DeviceLog, Dma } from "../pci/define.js";
+import type { PciFunction } from "../pci/function.js";
+import { type DeviceRequest, planTree } from "../pci/plan.js";
+import type { DeviceRights, PciHost } from "../pci/rights.js";
+import { PciTree } from "../pci/tree.js";
+import { Arena, arenaSize, HOST_RECORD, PHASE, SERVER_STATE } from "../state/arena.js";
+import type { FfiAdapter } from "../xen/ffi/table.js";
+import type { BufioreqMode, XenHost } from "../xen/host.js";
+import { mapFile } from "../xen/map-file.js";
+import { openPty } from "../xen/pty.js";
+
+export interface SessionOptions {
+  readonly domid: DomId;
+  readonly devices: readonly DeviceRequest[];
+  readonly bufioreq: BufioreqMode;
+  readonly polling: PollingOptions;
+  /** The directory that has one directory per domain. */
+  readonly stateDir: string;
+  readonly verbosity: number;
+}
+
+export const statePath = (stateDir: string, domid: number): string => join(stateDir, String(domid), "state");
+
+export class Session {
+  readonly server: IoreqServer;
+  readonly tree: PciTree;
+  readonly events: GuestEvents;
+  readonly #down = new Teardown();
+  readonly #log: Logger;
+  readonly #memory: ForeignMemory;
+  readonly #options: SessionOptions;
+  readonly #xen: XenHost;
+
+  /**
+   * Create everything and serve. `lost` is called when the domain is gone.
+   * Throws IoreqdError, with everything undone.
+   */
+  constructor(options: SessionOptions, xen: XenHost, ffi: FfiAdapter, log: Logger, lost: (error: Error) => void) {
+    this.#options = options;
+    this.#xen = xen;
+    this.#log = log;
+    this.events = new GuestEvents(log);
+    try {
+      // Tables and addresses are checked before anything is created.
+      const plan = planTree(options.devices);
+      const arena = this.#createArena(ffi, plan.dataLength, plan.layout);
+      this.tree = new PciTree(plan, arena);
+      this.#memory = new ForeignMemory(xen, options.domid);
+      this.server = new IoreqServer(
+        { domid: options.domid, bufioreq: options.bufioreq, polling: options.polling, functions: this.tree.functions.map((fn) => fn.sbdf) },
+        {
+          xen,
+          arena,
+          bus: this.tree,
+          memory: this.#memory,
+          guestEvent: (what, fields) => this.events.note("", what, fields),
+          changed: (what, fields) => log.debug(fields, what),
+          lost,
+        },
+      );
+      this.#down.defer("stop the server", () => this.server.stop());
+      if (options.verbosity >= 2) this.server.engine.observer = new AccessLog(log, this.tree, options.verbosity >= 3);
+      this.tree.connect(this.#pciHost());
+      this.#down.defer("stop the timers", () => this.tree.detach());
+      arena.begin(HOST_RECORD);
+      this.tree.reset();
+      this.tree.attach(this.#rights(ffi));
+      arena.commit(PHASE.committed, 0, 0);
+      arena.release(HOST_RECORD);
+      this.server.start();
+    } catch (error) {
+      this.stop();
+      throw error;
+    }
+  }
+
+  /** Answer what is pending, let go of the guest, remove the state file. A second call does nothing. */
+  stop(): void {
+    this.#down.close((what, error) => this.#log.warn({ err: messageOf(error) }, `teardown step failed: ${what}`));
+  }
+
+  #createArena(ffi: FfiAdapter, dataLength: number, layout: string): Arena {
+    const { domid, stateDir } = this.#options;
+    const path = statePath(stateDir, domid);
+    refuseIfServed(path, domid);
+    mkdirSync(join(stateDir, String(domid)), { recursive: true, mode: 0o755 });
+    this.#down.defer("remove the state directory", () => rmSync(join(stateDir, String(domid)), { recursive: true, force: true }));
+    const file = mapFile(ffi, path, { create: arenaSize(dataLength, layout) });
+    const arena = Arena.create(file.buffer, dataLength, layout);
+    arena.setHeader("domid", domid);
+    arena.setHeader("pid", process.pid);
+    return arena;
+  }
+
+  // -- what the tree asks of Xen --------------------------------------------------------------
+
+  #pciHost(): PciHost {
+    const { domid } = this.#options;
+    const xen = this.#xen;
+    return {
+      mapRange: (space, first, last) => {
+        xen.mapIoRange(domid, this.server.id, space, first, last);
+        this.#log.debug({ space, range: formatRange(first, last) }, "range mapped");
+      },
+      unmapRange: (space, first, last) => {
+        xen.unmapIoRange(domid, this.server.id, space, first, last);
+        this.#log.debug({ space, range: formatRange(first, last) }, "range unmapped");
+      },
+      setIntx: (device, pin, asserted) => {
+        xen.setIntxLevel(domid, device, pin as 0 | 1 | 2 | 3, asserted);
+        this.#log.debug({ device: hex(device), pin: "ABCD"[pin], asserted }, "interrupt line");
+      },
+      refused: (what, error) => {
+        this.server.counters.refused += 1;
+        this.events.note("", `Xen refused to ${what}`, { error: messageOf(error) });
+      },
+    };
+  }
+
+  // -- what devices may use -------------------------------------------------------------------
+
+  #rights(ffi: FfiAdapter): DeviceRights {
+    return {
+      dma: (fn) => this.#dma(fn),
+      log: (fn) => this.#deviceLog(fn),
+      host: (work) => this.server.engine.host(work),
+      chardev: (fn, spec) => this.#chardev(ffi, fn, spec),
+    };
+  }
+
+  #dma(fn: PciFunction): Dma {
+    return {
+      read: (gpa, target) => fn.busMaster && this.#memory.read(BigInt(gpa), target),
+      write: (gpa, source) => fn.busMaster && this.#memory.write(BigInt(gpa), source),
+    };
+  }
+
+  #deviceLog(fn: PciFunction): DeviceLog {
+    const log = this.#log.child({ device: fn.label });
+    return {
+      info: (fields, message) => log.info(fields, message),
+      debug: (fields, message) => log.debug(fields, message),
+      guest: (what, fields) => this.events.note(fn.label, what, fields),
+    };
+  }
+
+  #chardev(ffi: FfiAdapter, fn: PciFunction, spec: string): Chardev {
+    const log = this.#deviceLog(fn);
+    const backend: ChardevBackend = openChardev(spec, { openPty: () => openPty(ffi), log, host: (work) => this.server.engine.host(work) });
+    this.#down.defer(`close ${spec}`, () => backend.close());
+    return backend;
+  }
+}
+
+/** Two daemons for one guest would both answer. A dead one's server still has vCPUs that wait in it. */
+function refuseIfServed(path: string, domid: number): void {
+  if (!existsSync(path)) return;
+  const header = readFileSync(path);
+  const arena = Arena.open(header.buffer.slice(header.byteOffset, header.byteOffset + header.byteLength) as ArrayBuffer);
+  const pid = arena.header("pid");
+  if (isAlive(pid)) {
+    throw new IoreqdError("DOMAIN_SERVED", `domain ${domid} is served by process ${pid} already; end it first, or choose another --state-dir`, { domid, pid });
+  }
+  if (arena.header("serverState") !== SERVER_STATE.none) {
+    throw new IoreqdError(
+      "STATE_LEFT_BEHIND",
+      `process ${pid} died while serving domain ${domid}; its ioreq server ${arena.header("ioservid")} is still registered with Xen. If the domain is gone or was started anew, remove ${path}; otherwise restart the guest first`,
+      { domid, pid, path },
+    );
+  }
+}
+
+function isAlive(pid: number): boolean {
+  if (pid <= 0) return false;
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
+
+/** One line per function, for the log. */
+export const functionSummary = (fn: PciFunction): string => `${formatSbdf(fn.sbdf)} ${fn.plan.device.name}`;

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT
+/**
+ * Requests of several elements, or with their data in guest memory: rep
+ * ins/outs/movs/stos. Element i is at data +- i*width in memory; the device
+ * address moves likewise for MMIO and stays for a port.
+ *
+ * Source: Xen arch/x86/hvm/emulate.c, hvmemul_do_io_addr(), hvmemul_rep_stos().
+ */
+
+import { DATA_IS_PTR, DIR_READ, DIRECTION_FLAG, TYPE } from "../spec/xen-ioreq.js";
+import type { Bus, GuestMemory } from "./bus.js";
+import type { Counters } from "./counters.js";
+
+/** Xen cuts a request at the end of a page: no more than this many elements of one byte. */
+const MOST_ELEMENTS = 4096;
+
+export interface RawRequest {
+  readonly slot: number;
+  readonly type: number;
+  readonly flags: number;
+  readonly hi: number;
+  readonly lo: number;
+  readonly width: number;
+  readonly count: number;
+  readonly dataLo: number;
+  readonly dataHi: number;
+}
+
+const join = (hi: number, lo: number): bigint => (BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0);
+
+export class RepRequest {
+  readonly request: RawRequest;
+  /** Elements done. */
+  done = 0;
+  /** What goes into the data field: the last value read, or what was there. */
+  replyLo: number;
+  replyHi: number;
+  readonly #isRead: boolean;
+  readonly #inMemory: boolean;
+  readonly #address: bigint;
+  readonly #data: bigint;
+  readonly #step: bigint;
+  readonly #moves: boolean;
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+
+  constructor(request: RawRequest) {
+    this.request = request;
+    this.#isRead = (request.flags & DIR_READ) !== 0;
+    this.#inMemory = (request.flags & DATA_IS_PTR) !== 0;
+    this.#address = join(request.hi, request.lo);
+    this.#data = join(request.dataHi, request.dataLo);
+    this.#step = BigInt((request.flags & DIRECTION_FLAG) !== 0 ? -request.width : request.width);
+    this.#moves = request.type === TYPE.copy;
+    this.#bytes = new Uint8Array(8);
+    this.#view = new DataView(this.#bytes.buffer);
+    this.replyLo = request.dataLo;
+    this.replyHi = request.dataHi;
+  }
+
+  /** A width and a count that Xen can send. */
+  get valid(): boolean {
+    const { width, count, type } = this.request;
+    const widths = type === TYPE.copy ? [1, 2, 4, 8] : [1, 2, 4];
+    return widths.includes(width) && count >= 1 && count * width <= MOST_ELEMENTS * 2 && count <= MOST_ELEMENTS;
+  }
+
+  /** Go on until the end, or until an element's answer is outstanding. */
+  run(bus: Bus, memory: GuestMemory, counters: Counters): void {
+    const { count, width, type } = this.request;
+    while (this.done < count) {
+      const offset = BigInt(this.done) * this.#step;
+      const address = BigInt.asUintN(64, this.#moves ? this.#address + offset : this.#address);
+      if (this.#isRead) {
+        this.#read(bus, type, address, width);
+        if (bus.access.outstanding > 0) return;
+        this.#deliver(memory, counters);
+      } else {
+        this.#fetch(memory, counters);
+        this.#write(bus, type, address, width);
+        if (bus.access.outstanding > 0) return;
+      }
+      this.#advance(counters);
+    }
+  }
+
+  /** The outstanding element has its answer: the bits to add to those known. */
+  resolve(lo: number, hi: number, memory: GuestMemory, counters: Counters): void {
+    if (this.#isRead) {
+      this.#view.setInt32(0, this.#view.getInt32(0, true) | lo, true);
+      this.#view.setInt32(4, this.#view.getInt32(4, true) | hi, true);
+      this.#deliver(memory, counters);
+    }
+    this.#advance(counters);
+  }
+
+  #advance(counters: Counters): void {
+    this.done += 1;
+    counters.repElements += 1;
+  }
+
+  #memoryAddress(): bigint {
+    return BigInt.asUintN(64, this.#data + BigInt(this.done) * this.#step);
+  }
+
+  #read(bus: Bus, type: number, address: bigint, width: number): void {
+    const hi = Number(BigInt.asIntN(32, address >> 32n));
+    const lo = Number(BigInt.asIntN(32, address));
+    this.#view.setBigInt64(0, 0n);
+    if (width < 8) {
+      this.#view.setInt32(0, bus.read(type, hi, lo, width), true);
+      return;
+    }
+    if (!bus.accepts8(type, hi, lo)) {
+      this.#view.setBigInt64(0, -1n);
+      return;
+    }
+    this.#view.setInt32(0, bus.read(type, hi, lo, 4), true);
+    const next = BigInt.asUintN(64, address + 4n);
+    bus.access.position = 4;
+    this.#view.setInt32(4, bus.read(type, Number(BigInt.asIntN(32, next >> 32n)), Number(BigInt.asIntN(32, next)), 4), true);
+    bus.access.position = 0;
+  }
+
+  #write(bus: Bus, type: number, address: bigint, width: number): void {
+    const hi = Number(BigInt.asIntN(32, address >> 32n));
+    const lo = Number(BigInt.asIntN(32, address));
+    const dataLo = this.#view.getInt32(0, true);
+    if (width < 8) {
+      bus.write(type, hi, lo, width, dataLo);
+    } else if (bus.accepts8(type, hi, lo)) {
+      bus.write(type, hi, lo, 4, dataLo);
+      const next = BigInt.asUintN(64, address + 4n);
+      bus.write(type, Number(BigInt.asIntN(32, next >> 32n)), Number(BigInt.asIntN(32, next)), 4, this.#view.getInt32(4, true));
+    }
+  }
+
+  /** The value just read goes to memory, or is the reply. */
+  #deliver(memory: GuestMemory, counters: Counters): void {
+    const { width } = this.request;
+    if (!this.#inMemory) {
+      this.#bytes.fill(0, width);
+      this.replyLo = this.#view.getInt32(0, true);
+      this.replyHi = this.#view.getInt32(4, true);
+    } else if (!memory.write(this.#memoryAddress(), this.#bytes.subarray(0, width))) {
+      counters.memoryFaults += 1;
+    }
+  }
+
+  /** The value to write: from memory (all-ones where there is none), or the request's own. */
+  #fetch(memory: GuestMemory, counters: Counters): void {
+    const { width, dataLo, dataHi } = this.request;
+    if (!this.#inMemory) {
+      this.#view.setInt32(0, dataLo, true);
+      this.#view.setInt32(4, dataHi, true);
+    } else if (!memory.read(this.#memoryAddress(), this.#bytes.subarray(0, width))) {
+      this.#bytes.fill(0xff);
+      counters.memoryFaults += 1;
+    }
+  }
+}

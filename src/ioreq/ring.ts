@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT
+/**
+ * The buffered ring: writes that the guest does not wait for.
+ *
+ * Both pointers are free-running. In atomic mode Xen subtracts multiples of
+ * 511 from both, with a compare-and-swap on the pair, while we read; so they
+ * are read together, and ours is advanced by an atomic add, never a store.
+ * The page is shared with Xen alone, and is still not trusted: at most one
+ * ring's worth is taken a time.
+ *
+ * Source: Xen public/hvm/ioreq.h, struct buffered_iopage; common/ioreq.c.
+ */
+
+import { RING } from "../spec/xen-ioreq.js";
+
+export type ApplyBuffered = (type: number, lo: number, width: number, dataLo: number, dataHi: number) => void;
+
+const WIDTHS = [1, 2, 4, 8] as const;
+
+export class BufferedRing {
+  readonly #pair: BigInt64Array;
+  readonly #i32: Int32Array;
+
+  constructor(page: ArrayBuffer) {
+    this.#pair = new BigInt64Array(page, 0, 1);
+    this.#i32 = new Int32Array(page);
+  }
+
+  get empty(): boolean {
+    return this.#pending() === 0;
+  }
+
+  /** Apply all entries there are, in order; returns how many requests they were. */
+  drain(apply: ApplyBuffered): number {
+    let requests = 0;
+    // Entries that arrive meanwhile are taken too, but a producer can't keep us here for ever.
+    for (let taken = 0; taken < RING.slotCount; ) {
+      const slots = this.#take(apply);
+      if (slots === 0) break;
+      taken += slots;
+      requests += 1;
+    }
+    return requests;
+  }
+
+  /** Entries between the pointers, or 0 where they make no sense. */
+  #pending(): number {
+    const pair = Atomics.load(this.#pair, 0);
+    const count = Number(BigInt.asUintN(32, (pair >> 32n) - pair));
+    return count <= RING.slotCount ? count : 0;
+  }
+
+  /** Apply the first entry; returns the slots it took. */
+  #take(apply: ApplyBuffered): number {
+    const pending = this.#pending();
+    if (pending === 0) return 0;
+    const read = Number(BigInt.asUintN(32, Atomics.load(this.#pair, 0)));
+    const [head, data] = this.#slot(read);
+    const width = WIDTHS[(head >>> 10) & 3] as number;
+    const isDouble = width === 8;
+    // The second half is published together with the first; a lone half is a broken ring, and is skipped.
+    if (!isDouble) apply(head & 0xff, head >>> 12, width, data, 0);
+    else if (pending >= 2) apply(head & 0xff, head >>> 12, width, data, this.#slot(read + 1)[1]);
+    const slots = isDouble && pending >= 2 ? 2 : 1;
+    Atomics.add(this.#i32, RING.readPointer >>> 2, slots);
+    return slots;
+  }
+
+  #slot(pointer: number): [head: number, data: number] {
+    const word = (RING.slots + (pointer % RING.slotCount) * RING.slotSize) >>> 2;
+    return [this.#i32[word] as number, this.#i32[word + 1] as number];
+  }
+}

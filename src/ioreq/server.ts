@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: MIT
+/**
+ * An ioreq server's life: create, map its pages, write its id down, claim the
+ * functions, enable, bind, serve; and back again, with no vCPU left waiting.
+ *
+ * The id is in the state file before the server is enabled, because Xen has no
+ * call that lists servers: a process that takes over must read it there.
+ */
+
+import { IoreqdError } from "../base/errors.js";
+import type { DomId, EvtchnPort, IoservId, Sbdf } from "../base/ids.js";
+import { Teardown } from "../base/teardown.js";
+import { BUFIOREQ, IOREQ, MAX_VCPUS, STATE, STATE_MASK, WORD } from "../spec/xen-ioreq.js";
+import { type Arena, SERVER_STATE } from "../state/arena.js";
+import type { BufioreqMode, EventChannels, EventPoller, IoreqPages, XenHost } from "../xen/host.js";
+import type { Bus, GuestEvent, GuestMemory } from "./bus.js";
+import { Counters } from "./counters.js";
+import { Engine } from "./engine.js";
+import { AdaptivePolling, type PollingOptions } from "./polling.js";
+import { BufferedRing } from "./ring.js";
+
+export interface ServerOptions {
+  readonly domid: DomId;
+  readonly bufioreq: BufioreqMode;
+  readonly polling: PollingOptions;
+  /** Functions whose configuration space is ours. */
+  readonly functions: readonly Sbdf[];
+}
+
+export interface ServerParts {
+  readonly xen: XenHost;
+  readonly arena: Arena;
+  readonly bus: Bus;
+  readonly memory: GuestMemory;
+  readonly guestEvent: GuestEvent;
+  /** A state change worth a line in the log. */
+  readonly changed: (what: string, fields: Record<string, unknown>) => void;
+  /** The event channels are lost: the domain, or the simulated host, is gone. */
+  readonly lost: (error: Error) => void;
+}
+
+export class IoreqServer {
+  readonly counters = new Counters();
+  readonly id: IoservId;
+  readonly vcpus: number;
+  readonly engine: Engine;
+  readonly #options: ServerOptions;
+  readonly #parts: ServerParts;
+  readonly #down = new Teardown();
+  readonly #pages: IoreqPages;
+  readonly #u8: Uint8Array;
+  readonly #channels: EventChannels;
+  readonly #publish: (slot: number, port: EvtchnPort) => number;
+  /** Our port of each vCPU, and back. */
+  readonly #ports: EvtchnPort[] = [];
+  readonly #vcpuOf = new Map<number, number>();
+  readonly #ring: BufferedRing | null;
+  readonly #polling: AdaptivePolling;
+  #ringPort: EvtchnPort | null = null;
+  /** Ports that raised an event and are not unmasked yet. */
+  #masked: EvtchnPort[] = [];
+  #poller: EventPoller | null = null;
+  #again: NodeJS.Immediate | null = null;
+
+  /**
+   * Create the server and map its pages. Nothing is served yet.
+   * Throws what XenHost throws, with everything undone.
+   */
+  constructor(options: ServerOptions, parts: ServerParts) {
+    const { xen, arena } = parts;
+    const { domid } = options;
+    this.#options = options;
+    this.#parts = parts;
+    try {
+      this.vcpus = xen.nrVcpus(domid);
+      if (this.vcpus > MAX_VCPUS) {
+        throw new IoreqdError("TOO_MANY_VCPUS", `domain ${domid} has ${this.vcpus} vCPUs; one ioreq page serves ${MAX_VCPUS}`, { domid });
+      }
+      this.id = xen.createIoreqServer(domid, options.bufioreq);
+      this.#down.defer("destroy the ioreq server", () => xen.destroyIoreqServer(domid, this.id));
+      this.#pages = xen.mapIoreqPages(domid, this.id, { ring: options.bufioreq !== "off", vcpus: this.vcpus });
+      this.#down.defer("unmap the ioreq pages", () => this.#pages.unmap());
+      this.#u8 = new Uint8Array(this.#pages.ioreq);
+      this.#ring = this.#pages.ring === null ? null : new BufferedRing(this.#pages.ring);
+      arena.setHeader("ioservid", this.id);
+      arena.setHeader("bufioreqMode", BUFIOREQ[options.bufioreq]);
+      arena.setHeader("serverState", SERVER_STATE.created);
+      this.#down.defer("forget the server's id", () => arena.setHeader("serverState", SERVER_STATE.none));
+      this.#channels = xen.openEventChannels();
+      this.#down.defer("close the event channels", () => this.#channels.close());
+      this.#publish = this.#channels.publisher(this.#pages.ioreq);
+      this.#polling = new AdaptivePolling(options.polling, this.vcpus);
+      this.engine = new Engine({
+        page: this.#pages.ioreq,
+        arena,
+        bus: parts.bus,
+        memory: parts.memory,
+        counters: this.counters,
+        publish: (slot) => this.#answer(slot),
+        guestEvent: parts.guestEvent,
+      });
+      parts.changed("ioreq server created", { server: this.id, vcpus: this.vcpus, bufioreq: options.bufioreq });
+    } catch (error) {
+      this.#undo();
+      throw error;
+    }
+  }
+
+  /** Claim the functions, enable, bind, and serve from now on. Throws with everything undone. */
+  start(): void {
+    const { xen, arena, changed } = this.#parts;
+    const { domid, functions } = this.#options;
+    try {
+      for (const sbdf of functions) xen.mapPciDevice(domid, this.id, sbdf);
+      // Ranges that are decoded from the start, before anyone can ask.
+      this.#parts.bus.flush();
+      xen.setIoreqServerState(domid, this.id, true);
+      this.#down.defer("disable the ioreq server", () => this.#disable());
+      arena.setHeader("serverState", SERVER_STATE.enabled);
+      // Only now do the slots name their event channels. A request that was posted meanwhile raised an
+      // event nobody heard, and binding raises one again.
+      for (let vcpu = 0; vcpu < this.vcpus; vcpu += 1) {
+        const port = this.#channels.bindInterdomain(domid, this.#slotPort(vcpu));
+        this.#ports.push(port);
+        this.#vcpuOf.set(port, vcpu);
+      }
+      const ringPort = this.#ring === null ? null : xen.bufioreqPort(domid, this.id);
+      if (ringPort !== null) this.#ringPort = this.#channels.bindInterdomain(domid, ringPort);
+      this.#poller = this.#channels.poll(
+        (count) => this.#onEvents(count),
+        (error) => this.#parts.lost(error),
+      );
+      this.#down.defer("stop polling", () => this.#poller?.stop());
+      changed("ioreq server enabled", { server: this.id, functions: functions.length });
+    } catch (error) {
+      this.#undo();
+      throw error;
+    }
+  }
+
+  /**
+   * Stop: answer every pending request, disable, answer what came in between,
+   * destroy. A vCPU that waits in a destroyed server waits for ever.
+   */
+  stop(): void {
+    if (this.#again !== null) clearImmediate(this.#again);
+    this.#again = null;
+    if (this.#poller !== null) this.#drain();
+    this.#undo();
+    this.#parts.memory.invalidate();
+    this.#parts.changed("ioreq server destroyed", { server: this.id });
+  }
+
+  /** The vCPU's event channel on the domain's side. */
+  #slotPort(vcpu: number): EvtchnPort {
+    return new Uint32Array(this.#pages.ioreq)[vcpu * WORD.perSlot + WORD.evtchn] as EvtchnPort;
+  }
+
+  // -- the loop -------------------------------------------------------------------------------
+
+  #onEvents(count: number): void {
+    const ports = (this.#poller as EventPoller).ports;
+    this.#polling.woken();
+    for (let i = 0; i < count; i += 1) {
+      const port = ports[i] as EvtchnPort;
+      this.counters.events += 1;
+      if (!this.#vcpuOf.has(port) && port !== this.#ringPort) this.counters.unknownPorts += 1;
+      this.#masked.push(port);
+    }
+    if (!this.#lookAround()) this.counters.spurious += 1;
+    // While a turn of polling is due, its own turn will do the rest.
+    if (this.#again === null) this.#poll();
+  }
+
+  /** Serve for as long as it pays, then let events come again. */
+  #poll(): void {
+    this.#again = null;
+    if (this.#polling.run(this.#servePolled)) {
+      this.#again = setImmediate(() => this.#poll());
+      return;
+    }
+    this.#sleep();
+  }
+
+  readonly #servePolled = (): boolean => {
+    const found = this.#lookAround();
+    if (found) this.counters.polled += 1;
+    return found;
+  };
+
+  /** Unmask, then look once more: that order loses no request. */
+  #sleep(): void {
+    const masked = this.#masked;
+    this.#masked = [];
+    for (const port of masked) this.#channels.unmask(port);
+    this.#lookAround();
+  }
+
+  /** Serve whatever is ready: the ring first, for that is the order the guest wrote in. */
+  #lookAround(): boolean {
+    let found = false;
+    if (this.#ring !== null && !this.#ring.empty) {
+      this.#drainRing(this.#ring);
+      found = true;
+    }
+    for (let vcpu = 0; vcpu < this.vcpus; vcpu += 1) if (this.engine.serve(vcpu)) found = true;
+    return found;
+  }
+
+  #drainRing(ring: BufferedRing): void {
+    ring.drain((type, lo, width, dataLo, dataHi) => this.engine.applyBuffered(type, lo, width, dataLo, dataHi));
+  }
+
+  #answer(slot: number): void {
+    if (this.#publish(slot, this.#ports[slot] as EvtchnPort) !== 0) this.counters.notifyErrors += 1;
+  }
+
+  // -- the end --------------------------------------------------------------------------------
+
+  /** Answer everything there is: what is ready, and what a device meant to answer later. */
+  #drain(): void {
+    this.#lookAround();
+    this.engine.abandonLate();
+    for (let vcpu = 0; vcpu < this.vcpus; vcpu += 1) {
+      const state = (this.#u8[vcpu * IOREQ.size + IOREQ.flags] as number) & STATE_MASK;
+      if (state === STATE.ready) this.engine.serve(vcpu);
+    }
+  }
+
+  #disable(): void {
+    this.#parts.xen.setIoreqServerState(this.#options.domid, this.id, false);
+    // What was sent before the server was disabled still wants its answer.
+    if (this.#ports.length === this.vcpus) this.#drain();
+  }
+
+  #undo(): void {
+    this.#down.close((what, error) => {
+      const gone = error instanceof IoreqdError && error.code === "XEN_DOMAIN_GONE";
+      if (!gone) this.#parts.guestEvent(`teardown step failed: ${what}`, { error: String(error) });
+    });
+  }
+}

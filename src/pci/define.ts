@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT
+/**
+ * A PCI device is a table and a few sentences: what `definePciDevice` takes,
+ * and the rights a device gets when it is attached.
+ */
+
+import type { RegistersOf } from "../bus/register.js";
+import type { BlockTable, Rows } from "../bus/table.js";
+import type { FieldRows, FieldsOf } from "../state/fields.js";
+
+/** Ids of configuration space. Source: PCI 3.0 6.2.1. */
+export interface Ident {
+  readonly vendor: number;
+  readonly device: number;
+  /** 24 bits: base class, sub-class, programming interface. */
+  readonly classCode: number;
+  readonly revision?: number;
+  readonly subsystemVendor?: number;
+  readonly subsystem?: number;
+}
+
+/** One base address register and what it decodes. Source: PCI 3.0 6.2.5.1. */
+export interface BarTable extends BlockTable {
+  readonly space: "mem32" | "mem64" | "io";
+  /** Memory only: reads have no side effects and writes may be merged. */
+  readonly prefetchable?: boolean;
+  /** Bytes: a power of two, 16 to 2^31 for memory, 4 to 256 for I/O. */
+  readonly size: number;
+}
+
+export type BarIndex = 0 | 1 | 2 | 3 | 4 | 5;
+export type BarTables = { readonly [K in BarIndex]?: BarTable };
+
+export type Pin = "A" | "B" | "C" | "D";
+
+/** An option of a device: `--device name,key=value`. */
+export type OptionRow =
+  | { readonly kind: "string" | "chardev" | "file"; readonly default?: string; readonly doc: string }
+  | { readonly kind: "number"; readonly min: number; readonly max: number; readonly default?: number; readonly doc: string }
+  | { readonly kind: "choice"; readonly choices: readonly string[]; readonly default?: string; readonly doc: string };
+export type OptionRows = Readonly<Record<string, OptionRow>>;
+export type OptionValues = Readonly<Record<string, string | number | undefined>>;
+
+/** A level-triggered interrupt line. Raising twice is raising once. */
+export interface Intx {
+  raise(): void;
+  lower(): void;
+  readonly raised: boolean;
+}
+
+/** Guest memory, as a bus master sees it. False when the guest has no RAM there or bus mastering is off. */
+export interface Dma {
+  read(gpa: number | bigint, target: Uint8Array): boolean;
+  write(gpa: number | bigint, source: Uint8Array): boolean;
+}
+
+/** A timer that survives the process: `start` and `stop` are part of the transaction. */
+export interface Timer {
+  /** Run the handler `ms` milliseconds from now; restarts a running timer. */
+  start(ms: number): void;
+  stop(): void;
+  readonly running: boolean;
+  onExpire(handler: () => void): void;
+}
+
+/** A stream of bytes to and from the outside: stdio, pty, file, unix socket. */
+export interface Chardev {
+  /** Send one byte. Bytes the other side can't take yet wait, up to 64 KiB; then the oldest are dropped and counted. */
+  write(byte: number): void;
+  /** Bytes from outside. `room()` says how many the device can take now; others wait. */
+  onReceive(room: () => number, take: (byte: number) => void): void;
+  /** Tell the backend that room may have grown. */
+  poll(): void;
+}
+
+/** A log bound to this device. What a guest can cause belongs in `guest`: counted, and printed at most once a second. */
+export interface DeviceLog {
+  info(fields: Record<string, unknown>, message: string): void;
+  debug(fields: Record<string, unknown>, message: string): void;
+  guest(what: string, fields?: Record<string, unknown>): void;
+}
+
+/** Everything a device may use. It never sees Xen, a file descriptor or a global. */
+export interface DeviceContext<B, S, T extends string> {
+  readonly bars: B;
+  /** Extra registers of configuration space (the table's `config`). */
+  readonly config: Record<string, unknown>;
+  readonly state: S;
+  readonly timers: Readonly<Record<T, Timer>>;
+  readonly options: OptionValues;
+  readonly intx: Intx;
+  readonly dma: Dma;
+  readonly log: DeviceLog;
+  /** Work that no vCPU waits for (a byte arrived): runs as a transaction of its own. */
+  host(work: () => void): void;
+  /** The backend that an option of kind "chardev" names. */
+  chardev(option: string): Chardev;
+}
+
+export interface PciDeviceTable<
+  B extends BarTables = BarTables,
+  S extends FieldRows = FieldRows,
+  T extends string = string,
+> {
+  /** What `--device` calls it: lower case, digits, dashes. */
+  readonly name: string;
+  /** One line for `ioreqd devices`. */
+  readonly summary?: string;
+  readonly ident: Ident;
+  readonly intx?: Pin;
+  readonly bars?: B;
+  /** Rows of configuration space from 0x40 on. */
+  readonly config?: Rows;
+  /** Expansion ROM contents; padded to a power of two, at least 2 KiB. */
+  readonly rom?: Uint8Array;
+  readonly state?: S;
+  readonly timers?: readonly T[];
+  readonly options?: OptionRows;
+  /** Called once, when the device is made (or taken over). Put handlers on registers here. */
+  readonly attach?: (
+    context: DeviceContext<{ readonly [K in keyof B]: RegistersOf<B[K]> }, FieldsOf<S>, T>,
+  ) => void;
+}
+
+/** A definition whose types have done their work. */
+export type PciDevice = Omit<PciDeviceTable, "attach"> & {
+  readonly attach?: (context: DeviceContext<Record<string, object>, Record<string, unknown>, string>) => void;
+};
+
+/**
+ * Define a device. The table's own types reach `attach`: a misspelt register
+ * is a compile error. The table itself is checked when a device is made.
+ */
+export function definePciDevice<
+  const B extends BarTables = Record<never, never>,
+  const S extends FieldRows = Record<never, never>,
+  const T extends string = never,
+>(table: PciDeviceTable<B, S, T>): PciDevice {
+  return table as unknown as PciDevice;
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT
+/** One PCI function: its configuration space, its BARs, its line, its device code. */
+
+import { formatSbdf, type Sbdf } from "../base/ids.js";
+import type { Access } from "../bus/access.js";
+import type { Region, Target } from "../bus/address-map.js";
+import { RegisterBlock } from "../bus/block.js";
+import { type Register, registersOf } from "../bus/register.js";
+import { BAR, COMMAND, CONFIG, STATUS } from "../spec/pci.js";
+import type { Arena } from "../state/arena.js";
+import { fieldsOf } from "../state/fields.js";
+import type { BarTable, Intx } from "./define.js";
+import { barAddress, barsOf } from "./header.js";
+import type { FunctionPlan } from "./plan.js";
+import { Rom } from "./rom.js";
+import type { DeviceRights } from "./rights.js";
+import { TimerSet } from "./timers.js";
+
+interface DecodedBar {
+  readonly label: string;
+  readonly table: Pick<BarTable, "space" | "size">;
+  readonly target: Target;
+  /** Offset of the address register in configuration space, and whether a high half follows. */
+  readonly at: number;
+  readonly isRom: boolean;
+}
+
+/** What changed since the tree last looked; see PciTree.flush(). */
+export interface Changes {
+  decode: boolean;
+  intx: boolean;
+}
+
+export class PciFunction {
+  readonly sbdf: Sbdf;
+  readonly label: string;
+  readonly plan: FunctionPlan;
+  readonly config: RegisterBlock;
+  readonly timers: TimerSet;
+  readonly #arena: Arena;
+  readonly #bars: DecodedBar[] = [];
+  readonly #blocks: ReadonlyArray<{ index: number; block: RegisterBlock }>;
+  readonly #intxWord: number;
+  readonly #changes: Changes;
+
+  constructor(plan: FunctionPlan, arena: Arena, access: Access, changes: Changes) {
+    this.plan = plan;
+    this.sbdf = plan.sbdf;
+    this.label = `${formatSbdf(plan.sbdf)} ${plan.device.name}`;
+    this.#arena = arena;
+    this.#changes = changes;
+    this.#intxWord = (arena.dataAt + plan.at.intx) >>> 2;
+    this.config = new RegisterBlock(`${plan.device.name} config`, plan.config, arena, plan.at.config, access);
+    this.timers = new TimerSet(plan.device.timers ?? [], arena, plan.at.timers);
+    this.#blocks = barsOf(plan.device).map(([index, table]) => {
+      const name = `bar${index}`;
+      const block = new RegisterBlock(`${plan.device.name} ${name}`, table, arena, plan.at.bars[index] as number, access);
+      this.#bars.push({ label: `${this.label} ${name}`, table, target: block, at: CONFIG.bar0 + index * 4, isRom: false });
+      return { index, block };
+    });
+    if (plan.rom.length > 0) {
+      const table = { space: "mem32", size: plan.romSize } as const;
+      this.#bars.push({ label: `${this.label} rom`, table, target: new Rom(plan.rom), at: CONFIG.rom, isRom: true });
+    }
+  }
+
+  /** Every register at its reset value, no timer running, the line low. Within a transaction. */
+  reset(): void {
+    this.config.reset();
+    for (const { block } of this.#blocks) block.reset();
+    this.#arena.setWord(this.#intxWord, 0);
+    this.timers.reset();
+    this.#changes.decode = true;
+    this.#changes.intx = true;
+  }
+
+  /** Run the device's own code, once. */
+  attach(rights: DeviceRights): void {
+    const { device, options } = this.plan;
+    // A write to configuration space is applied whole before anyone looks at BARs or the line.
+    this.config.afterWrite = () => {
+      this.#changes.decode = true;
+      this.#changes.intx = true;
+    };
+    this.timers.runWith(rights.host);
+    device.attach?.({
+      bars: Object.fromEntries(this.#blocks.map(({ index, block }) => [index, registersOf(block)])),
+      config: registersOf(this.config),
+      state: fieldsOf(device.state ?? {}, this.#arena, this.#arena.dataAt + this.plan.at.state),
+      timers: this.timers.byName,
+      options,
+      intx: this.#intx(),
+      dma: rights.dma(this),
+      log: rights.log(this),
+      host: rights.host,
+      chardev: (option) => rights.chardev(this, String(options[option] ?? "null")),
+    });
+  }
+
+  /** Does COMMAND let it be a bus master? */
+  get busMaster(): boolean {
+    return (this.config.read(CONFIG.command, 2) & COMMAND.busMaster) !== 0;
+  }
+
+  /** The pin is pulled: the device asks for it, and COMMAND does not forbid it. Source: PCI 3.0 6.2.2 bit 10. */
+  get intxAsserted(): boolean {
+    const raised = this.#arena.i32[this.#intxWord] !== 0;
+    return raised && (this.config.read(CONFIG.command, 2) & COMMAND.intxDisable) === 0;
+  }
+
+  /** The regions it decodes now, by COMMAND and its BARs. */
+  regions(space: "pio" | "mmio"): Region[] {
+    const command = this.config.read(CONFIG.command, 2);
+    const enabled = (command & (space === "pio" ? COMMAND.io : COMMAND.memory)) !== 0;
+    if (!enabled) return [];
+    return this.#bars
+      .filter((bar) => (bar.table.space === "io") === (space === "pio"))
+      .flatMap((bar): Region[] => {
+        const base = this.#address(bar);
+        return base === null ? [] : [{ base, size: bar.table.size, target: bar.target, label: bar.label }];
+      });
+  }
+
+  #address(bar: DecodedBar): number | null {
+    const low = this.config.read(bar.at, 4);
+    if (bar.isRom && (low & BAR.romEnable) === 0) return null;
+    const high = bar.table.space === "mem64" ? this.config.read(bar.at + 4, 4) : 0;
+    return barAddress(bar.table, low, high);
+  }
+
+  #intx(): Intx {
+    const arena = this.#arena;
+    const word = this.#intxWord;
+    const status = registersOf(this.config)["STATUS"] as Register;
+    const set = (level: 0 | 1): void => {
+      if (arena.i32[word] === level) return;
+      arena.setWord(word, level);
+      status.value = level === 1 ? status.value | STATUS.interrupt : status.value & ~STATUS.interrupt;
+      this.#changes.intx = true;
+    };
+    return {
+      raise: () => set(1),
+      lower: () => set(0),
+      get raised() {
+        return arena.i32[word] !== 0;
+      },
+    };
+  }
+}

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+/** What the world below gives a tree of devices. Interfaces only: the server and the command line fill them in. */
+
+import type { Chardev, DeviceLog, Dma } from "./define.js";
+import type { PciFunction } from "./function.js";
+
+/** Where rights of devices come from. */
+export interface DeviceRights {
+  dma(fn: PciFunction): Dma;
+  log(fn: PciFunction): DeviceLog;
+  chardev(fn: PciFunction, spec: string): Chardev;
+  /** Run work as a transaction of its own. */
+  host(work: () => void): void;
+}
+
+/** What a tree asks of the hypervisor. May throw IoreqdError; the tree counts and goes on. */
+export interface PciHost {
+  mapRange(space: "pio" | "mmio", first: number, last: number): void;
+  unmapRange(space: "pio" | "mmio", first: number, last: number): void;
+  /** pin 0 to 3, on bus 0. */
+  setIntx(device: number, pin: number, asserted: boolean): void;
+  /** Something the hypervisor refused. */
+  refused(what: string, error: unknown): void;
+}

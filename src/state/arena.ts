@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: MIT
+/**
+ * The arena: everything a guest's devices know, in one memory-mapped file.
+ *
+ * A process that dies leaves the file as it was at that instruction. So every
+ * store goes through `setWord`, which first writes the old word to an undo
+ * journal in the same file, and a request counts as done only once `commit`
+ * has marked its record. Whoever opens the file next can tell, per vCPU,
+ * whether to roll back or to finish.
+ *
+ * Crash consistency here means a killed process, not a power failure: stores
+ * that were executed are in the page cache, in program order, and V8 does not
+ * reorder or drop stores to typed arrays. So no flush is needed, and Atomics
+ * (ten times the price of a store) only where another process looks at once.
+ *
+ * Layout of the file (32-bit little-endian words): header, one record per vCPU
+ * and one for work outside requests, journal, layout as JSON, data.
+ */
+
+import { IoreqdError } from "../base/errors.js";
+import { MAX_VCPUS, PAGE_SIZE } from "../spec/xen-ioreq.js";
+
+/** Words of the header. */
+export const HEADER = {
+  magic: 0,
+  version: 1,
+  size: 2,
+  domid: 3,
+  ioservid: 4,
+  serverState: 5,
+  pid: 6,
+  journalCount: 7,
+  journalOwner: 8,
+  journalAt: 9,
+  layoutAt: 10,
+  layoutLength: 11,
+  dataAt: 12,
+  dataLength: 13,
+  bufioreqMode: 14,
+} as const;
+
+export const MAGIC = 0x51_52_4f_49; // "IORQ"
+export const VERSION = 1;
+
+/** What `HEADER.serverState` says: how far the server of `HEADER.ioservid` had come. */
+export const SERVER_STATE = { none: 0, created: 1, enabled: 2 } as const;
+
+/** Phases of a record; see docs/architecture.md, "A request is a transaction". */
+export const PHASE = { idle: 0, executing: 1, committed: 2, deferred: 3 } as const;
+
+/** Words of a record. */
+const RECORD = { phase: 0, attempts: 1, replyLo: 2, replyHi: 3, progress: 4 } as const;
+const RECORD_WORDS = 16;
+const RECORDS_AT = 64;
+
+/** The record of work that no vCPU waits for: a timer, a byte from a backend. */
+export const HOST_RECORD = MAX_VCPUS;
+const RECORD_COUNT = MAX_VCPUS + 1;
+
+const align = (value: number, to: number): number => Math.ceil(value / to) * to;
+
+/** Size in bytes of the file for this much data (bytes) and this layout text. */
+export function arenaSize(dataLength: number, layout: string): number {
+  return place(dataLength, Buffer.byteLength(layout)).size;
+}
+
+function place(dataLength: number, layoutLength: number) {
+  const journalAt = (RECORDS_AT + RECORD_COUNT * RECORD_WORDS) * 4;
+  // Each word of data is recorded at most once per transaction, so this never overflows.
+  const journalLength = align(dataLength, 4) * 2;
+  const layoutAt = align(journalAt + journalLength, 8);
+  const dataAt = align(layoutAt + layoutLength, PAGE_SIZE);
+  return { journalAt, layoutAt, dataAt, size: align(dataAt + dataLength, PAGE_SIZE) };
+}
+
+export class Arena {
+  readonly u8: Uint8Array;
+  readonly i32: Int32Array;
+  readonly view: DataView;
+  /** Byte offset of the data area, where registers and fields live. */
+  readonly dataAt: number;
+  readonly dataLength: number;
+
+  readonly #journal: number;
+  /** Transaction in which each data word was last recorded; private to this process. */
+  readonly #recorded: Uint32Array;
+  readonly #dataWord: number;
+  #transaction = 1;
+  #count = 0;
+  #owner = -1;
+
+  private constructor(buffer: ArrayBuffer) {
+    this.u8 = new Uint8Array(buffer);
+    this.i32 = new Int32Array(buffer);
+    this.view = new DataView(buffer);
+    this.dataAt = this.header("dataAt");
+    this.dataLength = this.header("dataLength");
+    this.#journal = this.header("journalAt") >>> 2;
+    this.#dataWord = this.dataAt >>> 2;
+    this.#recorded = new Uint32Array(align(this.dataLength, 4) >>> 2);
+  }
+
+  /**
+   * Lay out a new arena in `buffer` (all zeroes, `arenaSize()` bytes).
+   * The magic number is written last: a file without it is not an arena.
+   */
+  static create(buffer: ArrayBuffer, dataLength: number, layout: string): Arena {
+    const text = Buffer.from(layout);
+    const at = place(dataLength, text.length);
+    if (buffer.byteLength < at.size) {
+      throw new IoreqdError("ARENA_TOO_SMALL", `arena needs ${at.size} bytes, the buffer has ${buffer.byteLength}`, {
+        size: at.size,
+      });
+    }
+    const i32 = new Int32Array(buffer);
+    i32[HEADER.version] = VERSION;
+    i32[HEADER.size] = at.size;
+    i32[HEADER.journalAt] = at.journalAt;
+    i32[HEADER.layoutAt] = at.layoutAt;
+    i32[HEADER.layoutLength] = text.length;
+    i32[HEADER.dataAt] = at.dataAt;
+    i32[HEADER.dataLength] = dataLength;
+    i32[HEADER.journalOwner] = -1;
+    new Uint8Array(buffer).set(text, at.layoutAt);
+    Atomics.store(i32, HEADER.magic, MAGIC);
+    return new Arena(buffer);
+  }
+
+  /** Look at an arena that another process (or an earlier one) made. Throws ARENA_INVALID. */
+  static open(buffer: ArrayBuffer): Arena {
+    const i32 = new Int32Array(buffer, 0, RECORDS_AT);
+    const wrong = validate(i32, buffer.byteLength);
+    if (wrong !== null) throw new IoreqdError("ARENA_INVALID", `not a usable state file: ${wrong}`, {});
+    return new Arena(buffer);
+  }
+
+  header(field: keyof typeof HEADER): number {
+    return Atomics.load(this.i32, HEADER[field]);
+  }
+
+  setHeader(field: keyof typeof HEADER, value: number): void {
+    Atomics.store(this.i32, HEADER[field], value);
+  }
+
+  /** The layout text given at creation. */
+  layout(): string {
+    const at = this.header("layoutAt");
+    return Buffer.from(this.u8.buffer, at, this.header("layoutLength")).toString();
+  }
+
+  // -- transactions ------------------------------------------------------------------------
+
+  /** True while a transaction runs: the only time stores are allowed. */
+  get inTransaction(): boolean {
+    return this.#owner >= 0;
+  }
+
+  /** Start the transaction of a vCPU's request, or of HOST_RECORD. */
+  begin(record: number): void {
+    const at = RECORDS_AT + record * RECORD_WORDS;
+    const i32 = this.i32;
+    this.#owner = record;
+    this.#count = 0;
+    i32[HEADER.journalOwner] = record;
+    i32[at + RECORD.attempts] = (i32[at + RECORD.attempts] as number) + 1;
+    i32[at + RECORD.phase] = PHASE.executing;
+  }
+
+  /**
+   * Everything stored since begin() becomes true, together with the reply.
+   * The phase is the one word that decides: PHASE.committed, or PHASE.deferred
+   * when the reply is still to come.
+   */
+  commit(phase: number, replyLo: number, replyHi: number): void {
+    const at = RECORDS_AT + this.#owner * RECORD_WORDS;
+    const i32 = this.i32;
+    i32[at + RECORD.replyLo] = replyLo;
+    i32[at + RECORD.replyHi] = replyHi;
+    i32[at + RECORD.phase] = phase;
+    this.#close();
+  }
+
+  /** Put every word back as begin() found it. The record becomes idle. */
+  rollback(): void {
+    const owner = this.#owner;
+    this.#undo(this.#count);
+    this.#close();
+    this.release(owner);
+  }
+
+  /** The vCPU has its answer: the record holds nothing any more. */
+  release(record: number): void {
+    const at = RECORDS_AT + record * RECORD_WORDS;
+    this.i32[at + RECORD.attempts] = 0;
+    this.i32[at + RECORD.progress] = 0;
+    this.i32[at + RECORD.phase] = PHASE.idle;
+  }
+
+  /** A record as another process sees it. */
+  record(index: number): { phase: number; attempts: number; replyLo: number; replyHi: number; progress: number } {
+    const at = RECORDS_AT + index * RECORD_WORDS;
+    const i32 = this.i32;
+    return {
+      phase: Atomics.load(i32, at + RECORD.phase),
+      attempts: i32[at + RECORD.attempts] as number,
+      replyLo: i32[at + RECORD.replyLo] as number,
+      replyHi: i32[at + RECORD.replyHi] as number,
+      progress: i32[at + RECORD.progress] as number,
+    };
+  }
+
+  /** How many elements of a rep request are done: kept with a deferred record. */
+  setProgress(record: number, elements: number): void {
+    this.i32[RECORDS_AT + record * RECORD_WORDS + RECORD.progress] = elements;
+  }
+
+  /**
+   * Undo what a dead process left half done: its executing transaction, if any.
+   * Returns the record it belonged to, or -1. Call once, before anything else.
+   */
+  recover(): number {
+    const owner = this.header("journalOwner");
+    const executing = owner >= 0 && owner < RECORD_COUNT && this.record(owner).phase === PHASE.executing;
+    if (executing) {
+      this.#undo(this.header("journalCount"));
+      Atomics.store(this.i32, RECORDS_AT + owner * RECORD_WORDS + RECORD.phase, PHASE.idle);
+    }
+    this.#close();
+    return executing ? owner : -1;
+  }
+
+  /** Store one word (index of 32-bit words in the file), keeping the old one for undo. */
+  setWord(word: number, value: number): void {
+    const index = word - this.#dataWord;
+    if (this.#recorded[index] !== this.#transaction) this.#record(word, index);
+    this.i32[word] = value;
+  }
+
+  #record(word: number, index: number): void {
+    if (this.#owner < 0) {
+      throw new IoreqdError("STORE_OUTSIDE_TRANSACTION", "device state was changed outside a handler; use host()", {});
+    }
+    this.#recorded[index] = this.#transaction;
+    const entry = this.#journal + this.#count * 2;
+    this.i32[entry] = word;
+    this.i32[entry + 1] = this.i32[word] as number;
+    this.#count += 1;
+    this.i32[HEADER.journalCount] = this.#count;
+  }
+
+  #undo(count: number): void {
+    for (let entry = this.#journal + (count - 1) * 2; entry >= this.#journal; entry -= 2) {
+      this.i32[this.i32[entry] as number] = this.i32[entry + 1] as number;
+    }
+  }
+
+  #close(): void {
+    this.#owner = -1;
+    this.#count = 0;
+    this.i32[HEADER.journalOwner] = -1;
+    this.i32[HEADER.journalCount] = 0;
+    this.#transaction += 1;
+    if (this.#transaction === 0xffff_ffff) {
+      this.#recorded.fill(0);
+      this.#transaction = 1;
+    }
+  }
+
+  // -- stores of other widths, all through setWord ------------------------------------------
+
+  /** Store the low `width` (1, 2, 4) bytes of `value` at byte `at`, little-endian, any alignment. */
+  store(at: number, width: number, value: number): void {
+    const bit = (at & 3) * 8;
+    const word = at >>> 2;
+    if (width === 4 && bit === 0) {
+      this.setWord(word, value);
+      return;
+    }
+    const bits = width * 8;
+    const mask = width === 4 ? -1 : (1 << bits) - 1;
+    const low = this.i32[word] as number;
+    this.setWord(word, (low & ~(mask << bit)) | ((value & mask) << bit));
+    if (bit + bits > 32) {
+      const done = 32 - bit;
+      const high = this.i32[word + 1] as number;
+      this.setWord(word + 1, (high & ~(mask >>> done)) | ((value & mask) >>> done));
+    }
+  }
+
+  /** Load `width` bytes (1, 2: unsigned; 4: signed) at byte `at`, little-endian. */
+  load(at: number, width: number): number {
+    if (width === 4) return this.view.getInt32(at, true);
+    return width === 2 ? this.view.getUint16(at, true) : (this.u8[at] as number);
+  }
+}
+
+function validate(header: Int32Array, length: number): string | null {
+  const at = (field: keyof typeof HEADER): number => header[HEADER[field]] as number;
+  if (at("magic") !== MAGIC) return "it does not begin with IORQ";
+  if (at("version") !== VERSION) return `its version is ${at("version")}, this program reads ${VERSION}`;
+  if (at("size") > length) return `it says ${at("size")} bytes and has ${length}`;
+  const expected = place(at("dataLength"), at("layoutLength"));
+  if (at("dataLength") < 0 || at("layoutLength") < 0 || expected.size !== at("size")) return "its sizes do not add up";
+  if (expected.dataAt !== at("dataAt") || expected.journalAt !== at("journalAt")) return "its offsets do not add up";
+  if (at("journalCount") < 0 || at("journalCount") > align(at("dataLength"), 4) / 4) return "its journal is damaged";
+  return null;
+}
