@@ -8,6 +8,7 @@
  *
  * Built against the headers of libxen-dev; runs on xensim and on Xen alike.
  */
+#define __XEN_TOOLS__ 1 /* for the constants of dm_op.h */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>

@@ -239,7 +239,8 @@ struct dmop {
 static_assert(sizeof(struct dmop) == 32, "struct xen_dm_op is 32 bytes");
 
 #define XEN_DMOP_PCI_SBDF(s, b, d, f) \
-    ((((uint32_t)(s) & 0xffff) << 16) | (((uint32_t)(b) & 0xff) << 8) | (((uint32_t)(d) & 0x1f) << 3) | ((f) & 7))
+    ((((uint32_t)(s) & 0xffff) << 16) | (((uint32_t)(b) & 0xff) << 8) |                             \
+     (((uint32_t)(d) & 0x1f) << 3) | ((f) & 7))
 
 /* ---- resources (public/memory.h) ---- */
 

@@ -3,7 +3,7 @@
 
 import { existsSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { createJiti } from "jiti";
+import { types } from "node:util";
 import { IoreqdError, messageOf } from "./errors.js";
 
 /** What `import ... from "ioreqd"` means in such a module: this very copy, so that classes and tables are the same ones. */
@@ -22,6 +22,8 @@ export function loadModule(path: string, cache?: string): unknown {
   if (!existsSync(file) || !statSync(file).isFile()) {
     throw new IoreqdError("MODULE_NOT_FOUND", `load ${path}: there is no file ${file}`, { path, file });
   }
+  // The compiler takes a while to load, and most runs need none.
+  const { createJiti } = require("jiti") as typeof import("jiti");
   // No cache unless asked: jiti's own choice of place is beside the user's file, where dom0's root should not write.
   const load = createJiti(__filename, { fsCache: cache ?? false, interopDefault: false, alias: { ioreqd: OWN_INDEX } });
   try {
@@ -37,9 +39,13 @@ export function loadModule(path: string, cache?: string): unknown {
   }
 }
 
-/** The default export of a module; of a CommonJS module without one, `module.exports`. Throws as loadModule does. */
+/**
+ * The default export of a module; of a CommonJS module without one, `module.exports`; of an ES module
+ * without one, undefined. Throws as loadModule does.
+ */
 export function loadDefault(path: string, cache?: string): unknown {
   const exported = loadModule(path, cache);
-  if (typeof exported === "object" && exported !== null && "default" in exported) return exported.default;
-  return exported;
+  if (typeof exported !== "object" || exported === null) return exported;
+  if ("default" in exported) return exported.default;
+  return "__esModule" in exported || types.isModuleNamespaceObject(exported) ? undefined : exported;
 }

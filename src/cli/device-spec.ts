@@ -7,7 +7,7 @@
 import { readFileSync } from "node:fs";
 import { IoreqdError, messageOf } from "../base/errors.js";
 import { formatSbdf, parseSbdf, type Sbdf, sbdf as makeSbdf } from "../base/ids.js";
-import { loadModule } from "../base/load-module.js";
+import { loadDefault } from "../base/load-module.js";
 import { didYouMean } from "../base/suggest.js";
 import { parseChardevSpec } from "../chardev/index.js";
 import { devices } from "../devices/index.js";
@@ -45,10 +45,10 @@ export function parseDeviceSpec(text: string): DeviceSpec {
 }
 
 /** Find the devices, check all options, give addresses. Throws DEVICE_UNKNOWN, DEVICE_SPEC_INVALID, SLOT_TAKEN. */
-export async function resolveDevices(specs: readonly DeviceSpec[]): Promise<DeviceRequest[]> {
+export function resolveDevices(specs: readonly DeviceSpec[]): DeviceRequest[] {
   const found: Array<{ spec: DeviceSpec; device: PciDevice; sbdf: Sbdf | null }> = [];
   for (const spec of specs) {
-    const device = await findDevice(spec);
+    const device = findDevice(spec);
     checkKeys(spec, device);
     found.push({ spec, device, sbdf: addressOf(spec) });
   }
@@ -62,7 +62,7 @@ export async function resolveDevices(specs: readonly DeviceSpec[]): Promise<Devi
 }
 
 /** A device by name, or from a module of the operator's own. */
-export async function findDevice(spec: DeviceSpec): Promise<PciDevice> {
+export function findDevice(spec: DeviceSpec): PciDevice {
   const known = devices.find((device) => device.name === spec.device);
   if (known !== undefined) return known;
   if (!/[./]/.test(spec.device)) {
@@ -73,7 +73,7 @@ export async function findDevice(spec: DeviceSpec): Promise<PciDevice> {
       { device: spec.device },
     );
   }
-  return asDevice(spec, await loadModule(spec.device));
+  return asDevice(spec, loadDefault(spec.device));
 }
 
 function asDevice(spec: DeviceSpec, loaded: unknown): PciDevice {

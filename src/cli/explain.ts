@@ -18,8 +18,8 @@ const digits = (value: number, width: number): string => value.toString(16).padS
 const idOf = ({ ident }: PciDevice): string => `${digits(ident.vendor, 4)}:${digits(ident.device, 4)}`;
 
 /** Everything a device's table says. Throws DEVICE_UNKNOWN. */
-export async function explainDevice(name: string): Promise<string> {
-  const device = await findDevice({ where: `explain ${name}`, device: name, options: {} });
+export function explainDevice(name: string): string {
+  const device = findDevice({ where: `explain ${name}`, device: name, options: {} });
   const { ident } = device;
   const parts = [
     `${device.name}: ${device.summary ?? ""}`.trimEnd(),

@@ -76,7 +76,7 @@ function program(exit: (code: number) => void): Command {
     .command("explain")
     .description("print a device's tables: registers, BARs, options")
     .argument("<device>", "a name, or a path to a module")
-    .action(async (name: string) => print(await (await import("./explain.js")).explainDevice(name)));
+    .action(async (name: string) => print((await import("./explain.js")).explainDevice(name)));
 
   ioreqd
     .command("inspect")

@@ -9,8 +9,8 @@ import { type LogFormat, openLog } from "../observe/log.js";
 import { type AdapterName, openAdapter } from "../xen/ffi/index.js";
 import type { BufioreqMode } from "../xen/host.js";
 import { NativeXen } from "../xen/native.js";
-import { type Config, configDevices, readConfig } from "./config.js";
-import { parseDeviceSpec, resolveDevices } from "./device-spec.js";
+import type { Config } from "./config.js";
+import { type DeviceSpec, parseDeviceSpec, resolveDevices } from "./device-spec.js";
 import { functionSummary, Session } from "./session.js";
 
 /** As commander gives them; what is undefined comes from the config file, then from the defaults. */
@@ -31,14 +31,14 @@ export const DEFAULT_STATE_DIR = "/run/ioreqd";
 
 /** Serve. Resolves with the exit code: 0 after SIGTERM or SIGINT or the guest's end. Throws IoreqdError. */
 export async function run(flags: RunFlags): Promise<number> {
-  const config: Config = flags.config === undefined ? {} : readConfig(flags.config);
+  const { config, devices: configured } = await configOf(flags.config);
   const verbosity = flags.verbose > 0 ? flags.verbose : (config.log?.verbosity ?? 0);
   const log = openLog({ verbosity, format: flags.logFormat ?? config.log?.format ?? "auto" });
   const domid = flags.domid ?? config.domid ?? domidOfEnvironment();
   if (domid === undefined) throw new IoreqdError("DOMID_MISSING", "no domain is named: give --domid N (xl list shows them)", {});
-  const specs = [...(flags.config === undefined ? [] : configDevices(flags.config, config)), ...flags.device.map(parseDeviceSpec)];
+  const specs = [...configured, ...flags.device.map(parseDeviceSpec)];
   if (specs.length === 0) throw new IoreqdError("NO_DEVICES", "no device is named: give --device NAME[,key=value…] (ioreqd devices lists them)", {});
-  const devices = await resolveDevices(specs);
+  const devices = resolveDevices(specs);
 
   const ffi = openAdapter(flags.ffi ?? config.ffi ?? "koffi");
   const xen = new NativeXen(ffi);
@@ -77,6 +77,14 @@ export async function run(flags: RunFlags): Promise<number> {
     for (const signal of signals) process.off(signal, onSignal);
     xen.close();
   }
+}
+
+/** The schema library takes longer to load than all the rest together: only where there is a file to check. */
+async function configOf(path: string | undefined): Promise<{ config: Config; devices: DeviceSpec[] }> {
+  if (path === undefined) return { config: {}, devices: [] };
+  const { configDevices, readConfig } = await import("./config.js");
+  const config = readConfig(path);
+  return { config, devices: configDevices(path, config) };
 }
 
 /** Polling takes a CPU while it lasts: with one CPU only, the guest would have to wait for us. */

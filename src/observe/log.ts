@@ -6,7 +6,6 @@
  */
 
 import pino, { type Logger } from "pino";
-import pretty from "pino-pretty";
 
 export type { Logger };
 
@@ -28,5 +27,7 @@ export function openLog(options: LogOptions): Logger {
   const isPretty = options.format === "pretty" || (options.format === "auto" && process.stderr.isTTY);
   const base = { level, base: null };
   if (!isPretty) return pino(base, pino.destination({ dest: 2, sync: true }));
+  // Loaded only here: a daemon under systemd has no use for it.
+  const pretty = require("pino-pretty") as typeof import("pino-pretty");
   return pino(base, pretty({ destination: 2, sync: true, singleLine: true, translateTime: "HH:MM:ss.l", ignore: "pid,hostname" }));
 }

@@ -20,6 +20,11 @@ export interface CommandExit {
   readonly endedBy: "itself" | "SIGTERM" | "SIGKILL";
 }
 
+/** How long, in ms, output may go on after the command's own end: a child of its own may hold the pipes for ever. */
+const OUTPUT_GRACE_MS = 500;
+/** How much of the last of its standard error is kept, in characters. */
+const TAIL_CHARACTERS = 2000;
+
 export class Command {
   readonly argv: readonly string[];
   readonly pid: number;
@@ -28,11 +33,19 @@ export class Command {
   readonly #child: ChildProcess;
   #endedBy: CommandExit["endedBy"] = "itself";
   #exit: CommandExit | null = null;
+  #tail = "";
 
   private constructor(argv: readonly string[], child: ChildProcess, pid: number) {
     this.argv = argv;
     this.pid = pid;
     this.#child = child;
+    child.stderr?.on("data", (text: string) => {
+      this.#tail = (this.#tail + text).slice(-TAIL_CHARACTERS);
+    });
+    child.once("exit", () => {
+      const impatience = setTimeout(() => this.#dropOutput(), OUTPUT_GRACE_MS);
+      child.once("close", () => clearTimeout(impatience));
+    });
     this.exited = new Promise((resolve) => {
       child.once("close", (exitCode, signal) => {
         this.#exit = { exitCode, signal, endedBy: this.#endedBy };
@@ -45,11 +58,12 @@ export class Command {
   static async start(argv: readonly string[], environment: NodeJS.ProcessEnv, output: CommandOutput): Promise<Command> {
     const [file = "", ...rest] = argv;
     const out = output === "inherit" ? "inherit" : output === "stderr" ? 2 : "pipe";
-    const child = spawn(file, rest, { env: environment, stdio: ["inherit", out, out === "pipe" ? "pipe" : "inherit"] });
-    if (typeof output === "function") {
-      for (const stream of ["stdout", "stderr"] as const) {
-        child[stream]?.setEncoding("utf8").on("data", (text: string) => output(text, stream));
-      }
+    const child = spawn(file, rest, { env: environment, stdio: ["inherit", out, out === "inherit" ? out : "pipe"] });
+    for (const stream of ["stdout", "stderr"] as const) {
+      child[stream]?.setEncoding("utf8").on("data", (text: string) => {
+        if (typeof output === "function") output(text, stream);
+        else process.stderr.write(text);
+      });
     }
     try {
       await once(child, "spawn");
@@ -69,10 +83,18 @@ export class Command {
     return this.#exit;
   }
 
+  /** The last lines of its standard error, at most `count`; none with "inherit", where the terminal has them. */
+  lastWords(count: number): readonly string[] {
+    return this.#tail
+      .split("\n")
+      .filter((line) => line.trim() !== "")
+      .slice(-count);
+  }
+
   /** SIGTERM, and after graceMs SIGKILL. Resolves when it is gone; at once when it was already. */
   async end(graceMs: number): Promise<CommandExit> {
     if (this.#exit !== null) return this.#exit;
-    if (this.#child.exitCode === null && this.#child.signalCode === null) {
+    if (this.#isRunning()) {
       this.#endedBy = "SIGTERM";
       this.#child.kill("SIGTERM");
     }
@@ -87,9 +109,18 @@ export class Command {
   /** SIGKILL, now. */
   kill(): void {
     if (this.#exit !== null) return;
-    this.#endedBy = "SIGKILL";
-    this.#child.kill("SIGKILL");
-    // A grandchild that kept the pipes open must not keep us waiting for their end.
+    if (this.#isRunning()) {
+      this.#endedBy = "SIGKILL";
+      this.#child.kill("SIGKILL");
+    }
+    this.#dropOutput();
+  }
+
+  #isRunning(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  #dropOutput(): void {
     this.#child.stdout?.destroy();
     this.#child.stderr?.destroy();
   }

@@ -84,6 +84,8 @@ export interface GuestVcpu {
 
   /** All of guest RAM, from guest-physical 0; not a copy. A page that was ballooned out is stale here. */
   readonly ram: Uint8Array;
+  /** The same bytes, for values wider than one. */
+  readonly ramView: DataView;
   /** Give a page back to Xen, which makes every server drop its mappings. Throws BALLOON_FAILED. */
   balloonOut(gfn: number): void;
   /** Get a new, zeroed page. Throws BALLOON_FAILED. */

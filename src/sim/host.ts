@@ -4,7 +4,9 @@
  * connect to, and one guest, domain 1, which starts paused.
  */
 
-import { delimiter } from "node:path";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
 import { IoreqdError, messageOf } from "../base/errors.js";
 import { type Addon, LIBRARY_DIR, loadAddon, type SimCounters, type SimRange } from "./addon.js";
 
@@ -18,8 +20,8 @@ const SPIN_US = 50;
 const PAGE = 4096;
 
 export interface SimHostOptions {
-  /** Unix socket to listen on; at most 107 bytes, and not there yet. */
-  socketPath: string;
+  /** Unix socket to listen on; at most 107 bytes, and not there yet. Without one: in a new directory, removed by close(). */
+  socketPath?: string;
   /** 1 to 128; 1 unless told. */
   vcpus?: number;
   /** Guest RAM in bytes, a multiple of 4096, below 4 GiB; 64 MiB unless told. */
@@ -38,12 +40,12 @@ export class SimHost {
   /** Names this host in all threads of this process. */
   readonly id: number;
   readonly #addon: Addon;
+  readonly #directory: string | null;
   #ram: Uint8Array | null = null;
   #closed = false;
 
   /** Start a host. Throws XENSIM_NOT_BUILT, BAD_VALUE and HOST_START_FAILED. */
-  constructor(options: SimHostOptions) {
-    this.socketPath = options.socketPath;
+  constructor(options: SimHostOptions = {}) {
     this.vcpus = inRange("vCPUs", options.vcpus ?? 1, 1, 128);
     this.memory = inRange("bytes of memory", options.memory ?? 64 << 20, PAGE, 2 ** 32 - PAGE);
     this.arch = options.arch ?? "x86";
@@ -53,10 +55,13 @@ export class SimHost {
       });
     }
     this.#addon = loadAddon();
+    this.#directory = options.socketPath === undefined ? mkdtempSync(join(tmpdir(), "ioreqd-sim-")) : null;
+    this.socketPath = options.socketPath ?? join(this.#directory as string, "xensim");
     try {
       const arch = this.arch === "arm" ? 1 : 0;
       this.id = this.#addon.start(this.socketPath, this.vcpus, this.memory, arch, options.spinUs ?? SPIN_US);
     } catch (error) {
+      this.#removeDirectory();
       throw new IoreqdError(
         "HOST_START_FAILED",
         `start a simulated host on ${messageOf(error)}`,
@@ -112,6 +117,7 @@ export class SimHost {
     this.#closed = true;
     this.#addon.close(this.id);
     this.#ram = null;
+    this.#removeDirectory();
   }
 
   /** Start a guest program in C (see xensim_guest_main_fn), a thread for each vCPU. Throws GUEST_LOAD_FAILED. */
@@ -184,6 +190,10 @@ export class SimHost {
   /** Frames reported as modified since the last call, at most 65536. Guest writes are not among them. */
   takeDirty(): number[] {
     return this.#addon.takeDirty(this.id);
+  }
+
+  #removeDirectory(): void {
+    if (this.#directory !== null) rmSync(this.#directory, { recursive: true, force: true });
   }
 }
 

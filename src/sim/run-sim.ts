@@ -25,7 +25,7 @@ export interface SimOptions {
   commandOutput?: CommandOutput;
   /** How long, in ms, until a server must be enabled; 30000 with a command, else for ever (-1). */
   serverTimeoutMs?: number;
-  /** How long, in ms, the command has after SIGTERM before SIGKILL; 10000 unless told. */
+  /** How long, in ms, the command has after SIGTERM before SIGKILL; 5000 unless told. */
   exitTimeoutMs?: number;
   /** As in SimHostOptions. */
   spinUs?: number;

@@ -18,10 +18,12 @@ import type { VcpuReport } from "./vcpu.js";
 import type { GuestOutcome } from "./vcpu-outcome.js";
 
 const SERVER_TIMEOUT_MS = 30_000;
-const EXIT_TIMEOUT_MS = 10_000;
+const EXIT_TIMEOUT_MS = 5000;
 const FIGURES_MS = 1000;
 /** How long clients that are ending have, before they count as left over. */
 const LEFTOVERS_MS = 500;
+/** Lines of the command's standard error that a message about it ends with. */
+const LAST_WORDS = 10;
 const MIB = 2 ** 20;
 
 /** What a phase of the run ended with. */
@@ -119,17 +121,19 @@ export class SimSession {
     if (ending.by === "server") {
       this.#serverMs = performance.now() - this.#began;
       this.#tell({ type: "server-enabled", afterMs: this.#serverMs });
-      return (await this.#guest?.loaded) ?? true;
+      // A module may take for ever to load: the user must be able to end that too.
+      const loaded = this.#guest?.loaded ?? true;
+      return Promise.race([loaded, this.#commandExited().then(() => true), interrupt.then(() => false)]);
     }
     if (ending.by === "timeout") {
       this.#fail(
         "SERVER_TIMEOUT",
-        `no ioreq server was enabled within ${timeout} ms; does the command connect to domain 1 (IOREQD_DOMID) through libxendevicemodel?`,
+        `no ioreq server was enabled within ${timeout} ms; does the command connect to domain 1 (IOREQD_DOMID) through libxendevicemodel?${this.#lastWords()}`,
       );
     } else if (ending.by === "command") {
       this.#fail(
         "COMMAND_EXITED",
-        `the command ended (${this.#howCommandEnded()}) before it had enabled an ioreq server`,
+        `the command ended (${this.#howCommandEnded()}) before it had enabled an ioreq server${this.#lastWords()}`,
       );
     }
     return false;
@@ -145,7 +149,8 @@ export class SimSession {
     clearInterval(figures);
     this.#guestMs = performance.now() - this.#guestBegan;
     if (ending.by === "command" && this.#guest !== null) {
-      this.#fail("COMMAND_EXITED", `the command ended (${this.#howCommandEnded()}) while the guest was running`);
+      const how = this.#howCommandEnded();
+      this.#fail("COMMAND_EXITED", `the command ended (${how}) while the guest was running${this.#lastWords()}`);
     }
   }
 
@@ -199,7 +204,7 @@ export class SimSession {
     this.#tell({ type: "command-exited", exit });
     const told = this.#problems.some(({ code }) => code === "COMMAND_EXITED");
     if (!told && !isCleanExit(exit, this.#interruptedBy !== null)) {
-      this.#fail("COMMAND_FAILED", `the command ended badly: ${this.#howCommandEnded()}`);
+      this.#fail("COMMAND_FAILED", `the command ended badly: ${this.#howCommandEnded()}${this.#lastWords()}`);
     }
     return { argv: command.argv, ...exit };
   }
@@ -251,6 +256,11 @@ export class SimSession {
     if (exit === null) return "still running";
     const how = exit.signal === null ? `exit code ${exit.exitCode}` : `killed by ${exit.signal}`;
     return exit.endedBy === "SIGKILL" ? `${how}, as it did not end after SIGTERM` : how;
+  }
+
+  #lastWords(): string {
+    const lines = this.#command?.lastWords(LAST_WORDS) ?? [];
+    return lines.length === 0 ? "" : `; it said:\n${lines.map((line) => `  ${line}`).join("\n")}`;
   }
 
   #fail(code: string, message: string): void {

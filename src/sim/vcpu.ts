@@ -26,6 +26,7 @@ export class Vcpu extends VcpuInterrupts implements GuestVcpu {
   readonly arguments: readonly string[];
   readonly shared: SharedArrayBuffer;
   readonly ram: Uint8Array;
+  readonly ramView: DataView;
   readonly #recorder: RoundTripRecorder;
   readonly #report: (report: VcpuReport) => void;
   #answered = false;
@@ -39,6 +40,7 @@ export class Vcpu extends VcpuInterrupts implements GuestVcpu {
     this.#recorder = new RoundTripRecorder(place.roundTrips, place.vcpu);
     this.#report = report;
     this.ram = new Uint8Array(this.native.ram(place.host));
+    this.ramView = new DataView(this.ram.buffer);
   }
 
   get answered(): boolean {

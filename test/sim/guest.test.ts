@@ -77,9 +77,10 @@ test("loads and stores to RAM are RAM, and are not counted as round trips", asyn
   const { said, result } = await onGuest((vcpu) => {
     vcpu.write(0x1000, 4, 0x01020304);
     vcpu.ram[0x1004] = 0xaa;
-    vcpu.step("read", { bytes: [...vcpu.ram.subarray(0x1000, 0x1004)], loaded: vcpu.read(0x1004, 1) });
+    const bytes = [...vcpu.ram.subarray(0x1000, 0x1004)];
+    vcpu.step("read", { bytes, word: vcpu.ramView.getUint32(0x1000, true), loaded: vcpu.read(0x1004, 1) });
   });
-  expect(said).toEqual([{ bytes: [4, 3, 2, 1], loaded: 0xaa }]);
+  expect(said).toEqual([{ bytes: [4, 3, 2, 1], word: 0x01020304, loaded: 0xaa }]);
   expect(result.roundTrips).toEqual({});
 });
 

@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { GuestRun, LIBRARY_DIR, SimHost } from "../../src/sim/index.js";
 
 const SERVER = join(__dirname, "register-server.js");
@@ -41,6 +41,14 @@ test("closing removes the socket, can be repeated, and ends the use of the host"
   host.close();
   expect(existsSync(host.socketPath)).toBe(false);
   expect(() => host.counters()).toThrow("this simulated host was closed");
+});
+
+test("a host without a socket path makes a directory of its own, and takes it away", () => {
+  const other = new SimHost({ memory: 1 << 20 });
+  const own = dirname(other.socketPath);
+  expect(existsSync(other.socketPath)).toBe(true);
+  other.close();
+  expect(existsSync(own)).toBe(false);
 });
 
 test("several hosts live side by side", () => {

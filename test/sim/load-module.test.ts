@@ -38,8 +38,12 @@ test("a module may import its neighbours", () => {
   expect(loadDefault(write("a.ts", 'import { near } from "./near"; export default near;'))).toBe(8);
 });
 
-test("a module without a default export has none", () => {
-  expect(loadDefault(write("a.ts", "export const one = 1;"))).not.toBeInstanceOf(Function);
+test.each(["a.ts", "a.mjs"])("a module without a default export has none (%s)", (name) => {
+  expect(loadDefault(write(name, "export const one = 1;"))).toBeUndefined();
+});
+
+test("a CommonJS module without a default is itself its default", () => {
+  expect(loadDefault(write("a.cjs", "exports.one = 1;"))).toMatchObject({ one: 1 });
 });
 
 test('"ioreqd" in a module is this very copy of ioreqd, whichever is loaded first', () => {

@@ -110,6 +110,32 @@ test("a guest program that does not load is told before anything runs", async ()
   expect(result.counters.pio).toBe(0);
 });
 
+test("a guest program without a default export is told", async () => {
+  const file = join(directory, "nothing.ts");
+  writeFileSync(file, "export const one = 1;");
+  const { result } = await run({ guest: file });
+  expect(codes(result)).toEqual(["GUEST_LOAD_FAILED"]);
+  expect(result.problems[0]?.message).toContain("its default export is missing");
+});
+
+test("a guest program that never finishes loading can be interrupted", async () => {
+  const file = join(directory, "endless.ts");
+  writeFileSync(file, "for (;;) {}");
+  const abort = new AbortController();
+  const result = await runSim({
+    command: SERVER,
+    memoryMib: 4,
+    handleSignals: false,
+    guest: file,
+    signal: abort.signal,
+    onProgress: (event) => {
+      if (event.type === "server-enabled") abort.abort();
+    },
+  });
+  expect(codes(result)).toEqual(["INTERRUPTED"]);
+  expect(result.command?.signal).toBe("SIGTERM");
+});
+
 test("a guest program that does not exist is refused, with the built-in ones named", async () => {
   await expect(run({ guest: "idel" })).rejects.toMatchObject({
     code: "GUEST_NOT_FOUND",
@@ -134,6 +160,26 @@ test("a command that exits before it enabled a server is told", async () => {
   const { result } = await run({ command: [process.execPath, "-e", "process.exit(3)"], guest: "idle" });
   expect(codes(result)).toEqual(["COMMAND_EXITED"]);
   expect(result.problems[0]?.message).toContain("exit code 3");
+});
+
+test("a command that exits is told at once, though a child of its own holds its output open", async () => {
+  const { result } = await run({
+    command: ["sh", "-c", "sleep 5 & echo no such setting >&2; exit 3"],
+    commandOutput: () => {},
+    guest: "idle",
+  });
+  expect(codes(result)).toEqual(["COMMAND_EXITED"]);
+  expect(result.command).toMatchObject({ exitCode: 3, endedBy: "itself" });
+});
+
+test("what a command said last on its standard error is in the message", async () => {
+  const { result } = await run({
+    command: ["sh", "-c", "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do echo line $i >&2; done; exit 3"],
+    commandOutput: () => {},
+    guest: "idle",
+  });
+  const last = Array.from({ length: 10 }, (_, i) => `  line ${i + 3}`).join("\n");
+  expect(result.problems[0]?.message).toMatch(new RegExp(`; it said:\n${last}$`));
 });
 
 test("a command that exits while the guest waits for it is told, and the guest is stopped", async () => {

@@ -3,27 +3,20 @@
  * What a vCPU's instruction becomes: one request, several, or none.
  * Source: Xen arch/x86/hvm/{emulate,io,intercept,stdvga}.c; arch/arm/{io,ioreq}.c.
  */
-#include "internal.h"
+#include "emulate.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define PAGE_OFFSET(a) ((unsigned)((a) & (XEN_PAGE_SIZE - 1)))
 #define VGA_MEM_BASE 0xa0000u
 #define VGA_MEM_SIZE 0x20000u
-
-/* The end of an instruction that Xen could not emulate, apart from what the guest is told. */
-struct outcome {
-    enum xensim_result result;
-    bool refused; /* ioreq_send() found the slot spoilt: the instruction stops here */
-};
 
 static uint64_t width_mask(unsigned width)
 {
     return width >= 8 ? UINT64_MAX : (UINT64_C(1) << 8 * width) - 1;
 }
 
-static bool valid_width(unsigned width, unsigned max)
+bool emulate_valid_width(unsigned width, unsigned max)
 {
     return width && width <= max && !(width & (width - 1));
 }
@@ -43,7 +36,7 @@ static void unexpected_pio(struct xensim *x, unsigned vcpu, const struct xen_ior
  * One request to the server that is given, else to the one that claims it. In the seed's words:
  * IO_RETRY puts the vCPU to sleep, and the second pass finds the data. p->data: value read.
  */
-static struct outcome do_io(struct xensim *x, unsigned vcpu, struct xen_ioreq *p, bool to_mem_type)
+struct outcome emulate_io(struct xensim *x, unsigned vcpu, struct xen_ioreq *p, bool to_mem_type)
 {
     struct vcpu *v = &x->vcpu[vcpu];
     bool pio = p->type == IOREQ_TYPE_PIO;
@@ -85,7 +78,7 @@ static bool try_stdvga(struct xensim *x, unsigned vcpu, const struct xen_ioreq *
         return false;
     struct xen_ioreq copy = *p;
     if (!vcpu_enter(x, &x->vcpu[vcpu]))
-        return false; /* do_io() will say why */
+        return false; /* emulate_io() will say why */
     struct ioreq_server *s = server_select(x, &copy);
     bool posted = s && ioreq_send_buffered(x, s, &copy) == IO_HANDLED;
     if (s && !posted && s->bufioreq_handling != HVM_IOREQSRV_BUFIOREQ_OFF)
@@ -95,7 +88,7 @@ static bool try_stdvga(struct xensim *x, unsigned vcpu, const struct xen_ioreq *
 }
 
 /* One COPY request with the value in the request. */
-static struct outcome mmio_value(struct xensim *x, unsigned vcpu, bool write, uint64_t gpa,
+struct outcome emulate_mmio_value(struct xensim *x, unsigned vcpu, bool write, uint64_t gpa,
                                  unsigned size, uint32_t count, bool df, uint64_t *data,
                                  bool to_mem_type)
 {
@@ -106,7 +99,7 @@ static struct outcome mmio_value(struct xensim *x, unsigned vcpu, bool write, ui
     };
     if (!to_mem_type && try_stdvga(x, vcpu, &p))
         return (struct outcome){XENSIM_HANDLED, false};
-    struct outcome o = do_io(x, vcpu, &p, to_mem_type);
+    struct outcome o = emulate_io(x, vcpu, &p, to_mem_type);
     if (!write)
         *data = p.data & width_mask(size);
     return o;
@@ -124,7 +117,7 @@ static struct outcome mmio_in_page(struct xensim *x, unsigned vcpu, bool write, 
         uint64_t data = 0;
         if (write)
             memcpy(&data, buffer, chunk);
-        struct outcome o = mmio_value(x, vcpu, write, gpa, chunk, 1, false, &data, to_mem_type);
+        struct outcome o = emulate_mmio_value(x, vcpu, write, gpa, chunk, 1, false, &data, to_mem_type);
         if (!write)
             memcpy(buffer, &data, chunk);
         if (o.result != XENSIM_HANDLED)
@@ -136,7 +129,7 @@ static struct outcome mmio_in_page(struct xensim *x, unsigned vcpu, bool write, 
     return all;
 }
 
-static struct outcome mmio(struct xensim *x, unsigned vcpu, bool write, uint64_t gpa,
+struct outcome emulate_mmio(struct xensim *x, unsigned vcpu, bool write, uint64_t gpa,
                            uint8_t *buffer, unsigned size)
 {
     struct outcome all = {XENSIM_HANDLED, false};
@@ -164,7 +157,7 @@ static struct outcome mmio(struct xensim *x, unsigned vcpu, bool write, uint64_t
 static enum xensim_result arm_access(struct xensim *x, unsigned vcpu, bool write, uint64_t gpa,
                                      uint8_t *buffer, unsigned size)
 {
-    if (!valid_width(size, 8))
+    if (!emulate_valid_width(size, 8))
         return XENSIM_ABORT;
     unsigned type = memory_type(x, gpa);
     if (type != P2M_HOLE && memory_copy(x, gpa, buffer, size, write))
@@ -172,7 +165,7 @@ static enum xensim_result arm_access(struct xensim *x, unsigned vcpu, bool write
     uint64_t data = 0;
     if (write)
         memcpy(&data, buffer, size);
-    struct outcome o = mmio_value(x, vcpu, write, gpa, size, 1, false, &data, false);
+    struct outcome o = emulate_mmio_value(x, vcpu, write, gpa, size, 1, false, &data, false);
     if (!write)
         memcpy(buffer, &data, size);
     return o.result;
@@ -188,22 +181,22 @@ enum xensim_result xensim_vcpu_mmio(struct xensim *x, unsigned vcpu, bool write,
     if (atomic_load(&x->run_state) != RUN_ALIVE)
         return vcpu_gone(x);
     return x->arch == XENSIM_ARM ? arm_access(x, vcpu, write, addr, buffer, length)
-                                 : mmio(x, vcpu, write, addr, buffer, length).result;
+                                 : emulate_mmio(x, vcpu, write, addr, buffer, length).result;
 }
 
 /* hvm_access_cf8() looks at dword writes and lets everything through. */
-static void snoop_cf8(struct xensim *x, uint64_t port, unsigned width, uint32_t data)
+void emulate_snoop_cf8(struct xensim *x, uint64_t port, unsigned width, uint32_t data)
 {
     if (port == 0xcf8 && width == 4)
         atomic_store(&x->cf8, data);
 }
 
-static enum xensim_result pio(struct xensim *x, unsigned vcpu, bool write, uint64_t port,
+enum xensim_result emulate_pio(struct xensim *x, unsigned vcpu, bool write, uint64_t port,
                               unsigned width, uint64_t *data)
 {
     if (x->arch == XENSIM_ARM)
         return XENSIM_ABORT; /* no I/O ports there: a bridge's aperture is MMIO */
-    if (!valid_width(width, 4) || port > 0xffff) {
+    if (!emulate_valid_width(width, 4) || port > 0xffff) {
         *data = write ? *data : width_mask(width);
         return XENSIM_UNHANDLED;
     }
@@ -213,8 +206,8 @@ static enum xensim_result pio(struct xensim *x, unsigned vcpu, bool write, uint6
         .state_flags = write ? 0 : IOREQ_DIR_READ,
     };
     if (write)
-        snoop_cf8(x, port, width, (uint32_t)p.data);
-    struct outcome o = do_io(x, vcpu, &p, false);
+        emulate_snoop_cf8(x, port, width, (uint32_t)p.data);
+    struct outcome o = emulate_io(x, vcpu, &p, false);
     if (!write)
         *data = p.data & width_mask(width);
     return o.result;
@@ -226,7 +219,7 @@ enum xensim_result xensim_vcpu_access(struct xensim *x, unsigned vcpu, enum xens
     if (vcpu >= x->vcpus)
         return XENSIM_STOPPED;
     if (space == XENSIM_PIO)
-        return pio(x, vcpu, write, addr, width, data);
+        return emulate_pio(x, vcpu, write, addr, width, data);
     if (!width || width > 8)
         return XENSIM_UNHANDLED;
     uint8_t buffer[8] = {0};
@@ -261,153 +254,6 @@ enum xensim_result xensim_vcpu_vga_write(struct xensim *x, unsigned vcpu, uint64
         addr += here;
         bytes += here;
         width -= here;
-    }
-    return all.result;
-}
-
-/* ---- rep ins, outs, movs, stos ---- */
-
-/* hvmemul_do_io(): repetitions of a COPY request end at the page of its address. */
-static uint32_t limit_to_page(uint64_t addr, unsigned width, uint32_t count, bool df)
-{
-    unsigned off = PAGE_OFFSET(addr), tail = XEN_PAGE_SIZE - off;
-    if (count <= 1)
-        return count;
-    if (tail < width)
-        return 1; /* a single one spans two pages */
-    uint32_t fit = (df ? off + width : tail) / width;
-    return count < fit ? count : fit;
-}
-
-/* hvmemul_do_io_addr(): how many repetitions fit the RAM page; 0 when there is no RAM. */
-static uint32_t limit_to_ram_page(struct xensim *x, uint64_t ram, unsigned width, uint32_t count,
-                                  bool df)
-{
-    unsigned off = PAGE_OFFSET(ram);
-    uint32_t fit = df ? ((off + width - 1) & (XEN_PAGE_SIZE - 1)) / width
-                      : (XEN_PAGE_SIZE - off) / width;
-    if (fit)
-        return count < fit ? count : fit;
-    unsigned type = memory_type(x, df ? ram - XEN_PAGE_SIZE : ram + XEN_PAGE_SIZE);
-    /* A first element at the bottom of a page, going down, does not touch the page below. */
-    bool crosses = off + width > XEN_PAGE_SIZE;
-    return !crosses || (type != P2M_HOLE && type != P2M_MMIO_DM) ? 1 : 0;
-}
-
-static bool is_device(struct xensim *x, uint64_t gpa)
-{
-    unsigned type = memory_type(x, gpa);
-    return type == P2M_HOLE || type == P2M_MMIO_DM;
-}
-
-/* What the emulator falls back to when both sides are of one kind: element by element. */
-static struct outcome move_one(struct xensim *x, unsigned vcpu, enum xensim_space space,
-                               bool to_ram, uint64_t addr, uint64_t ram, unsigned width)
-{
-    uint64_t data = 0;
-    struct outcome o = {XENSIM_HANDLED, false};
-    for (unsigned pass = 0; pass < 2 && !o.refused; pass++) {
-        bool device_side = (pass == 0) == to_ram, write = pass == 1;
-        if (device_side && space == XENSIM_PIO) {
-            o.result = pio(x, vcpu, write, addr, width, &data);
-            o.refused = o.result == XENSIM_CRASHED || o.result == XENSIM_STOPPED;
-        } else {
-            struct outcome m = mmio(x, vcpu, write, device_side ? addr : ram, (uint8_t *)&data, width);
-            if (m.result != XENSIM_HANDLED)
-                o = m;
-        }
-    }
-    return o;
-}
-
-/* One request with data_is_ptr, for `n` elements. Unclaimed reads fill the RAM with ones. */
-static struct outcome rep_request(struct xensim *x, unsigned vcpu, enum xensim_space space,
-                                  bool to_ram, uint64_t addr, uint64_t ram, unsigned width,
-                                  uint32_t n, bool df)
-{
-    struct xen_ioreq p = {
-        .type = space == XENSIM_PIO ? IOREQ_TYPE_PIO : IOREQ_TYPE_COPY,
-        .addr = addr, .size = width, .count = n, .data = ram,
-        .state_flags = IOREQ_DATA_IS_PTR | (to_ram ? IOREQ_DIR_READ : 0) | (df ? IOREQ_DF : 0),
-    };
-    struct outcome o = do_io(x, vcpu, &p, false);
-    if (o.result == XENSIM_UNHANDLED && !o.refused && to_ram) {
-        uint64_t ones = UINT64_MAX;
-        for (uint32_t i = 0; i < n; i++)
-            memory_copy(x, df ? ram - (uint64_t)i * width : ram + (uint64_t)i * width, &ones, width,
-                        true);
-    }
-    return o;
-}
-
-enum xensim_result xensim_vcpu_rep(struct xensim *x, unsigned vcpu, enum xensim_space space,
-                                   bool to_ram, uint64_t addr, uint64_t ram, unsigned width,
-                                   uint32_t count, bool df, uint32_t *done)
-{
-    struct outcome all = {XENSIM_HANDLED, false};
-    *done = 0;
-    if (vcpu >= x->vcpus)
-        return XENSIM_STOPPED;
-    if (x->arch == XENSIM_ARM)
-        return XENSIM_ABORT; /* no such instruction */
-    if (!valid_width(width, space == XENSIM_PIO ? 4 : 8) || (space == XENSIM_PIO && addr > 0xffff))
-        return XENSIM_UNHANDLED;
-
-    while (*done < count && !all.refused) {
-        uint32_t n = 1;
-        struct outcome o;
-        if (space == XENSIM_PIO && !to_ram) {
-            uint32_t first = 0;
-            if (memory_copy(x, ram, &first, width, false))
-                snoop_cf8(x, addr, width, first);
-        }
-        if (is_device(x, ram) || (space == XENSIM_MMIO && !is_device(x, addr))) {
-            o = move_one(x, vcpu, space, to_ram, addr, ram, width);
-        } else {
-            n = limit_to_ram_page(x, ram, width, count - *done, df);
-            if (!n)
-                return XENSIM_UNHANDLED;
-            if (space == XENSIM_MMIO)
-                n = limit_to_page(addr, width, n, df);
-            o = rep_request(x, vcpu, space, to_ram, addr, ram, width, n, df);
-        }
-        if (o.result != XENSIM_HANDLED)
-            all = o;
-        if (o.refused)
-            break;
-        uint64_t step = (uint64_t)n * width;
-        ram = df ? ram - step : ram + step;
-        if (space == XENSIM_MMIO)
-            addr = df ? addr - step : addr + step;
-        *done += n;
-    }
-    return all.result;
-}
-
-enum xensim_result xensim_vcpu_rep_stos(struct xensim *x, unsigned vcpu, uint64_t addr,
-                                        uint64_t data, unsigned width, uint32_t count, bool df)
-{
-    struct outcome all = {XENSIM_HANDLED, false};
-    if (vcpu >= x->vcpus)
-        return XENSIM_STOPPED;
-    if (x->arch == XENSIM_ARM)
-        return XENSIM_ABORT;
-    if (!valid_width(width, 8))
-        return XENSIM_UNHANDLED;
-    while (count && !all.refused) {
-        uint32_t n = 1;
-        struct outcome o;
-        if (is_device(x, addr)) {
-            n = limit_to_page(addr, width, count, df);
-            o = mmio_value(x, vcpu, true, addr, width, n, df, &data, false);
-        } else {
-            uint64_t value = data;
-            o = mmio(x, vcpu, true, addr, (uint8_t *)&value, width);
-        }
-        if (o.result != XENSIM_HANDLED)
-            all = o;
-        addr = df ? addr - (uint64_t)n * width : addr + (uint64_t)n * width;
-        count -= n;
     }
     return all.result;
 }

@@ -228,7 +228,7 @@ PRIVATE int memory_relocate(struct xensim *x, uint64_t from, uint64_t to, uint32
 PRIVATE int memory_pin_cacheattr(struct xensim *x, uint64_t start, uint64_t end, uint32_t type);
 PRIVATE int memory_map_mem_type(struct xensim *x, struct ioreq_server *s, uint32_t flags);
 
-/* server.c */
+/* server.c, select.c */
 PRIVATE int server_create(struct xensim *x, unsigned bufioreq, ioservid_t *id);
 PRIVATE int server_destroy(struct xensim *x, ioservid_t id);
 PRIVATE void server_destroy_all(struct xensim *x);
@@ -238,6 +238,7 @@ PRIVATE int server_map_range(struct xensim *x, const struct dmop_ioreq_server_ra
 PRIVATE int server_map_mem_type(struct xensim *x, const struct dmop_map_mem_type_to_ioreq_server *m);
 PRIVATE int server_frames(struct xensim *x, uint32_t id, uint64_t frame, uint64_t nr, int *fd);
 PRIVATE int server_special_frame(struct xensim *x, uint64_t gfn, int *fd, uint64_t *page);
+PRIVATE struct ioreq_server *server_get(struct xensim *x, uint32_t id); /* server_lock held */
 PRIVATE struct ioreq_server *server_select(struct xensim *x, struct xen_ioreq *p);
 PRIVATE struct xen_ioreq *server_slot(struct ioreq_server *s, unsigned vcpu);
 

@@ -2,6 +2,7 @@
 /* Runs every test on a fresh host: xensim-test [NAME-PART]. */
 #include "test.h"
 
+#include <signal.h>
 #include <stdarg.h>
 #include <unistd.h>
 
@@ -41,6 +42,16 @@ void host_restart(enum xensim_arch arch, unsigned spin_us)
     xensim_unpause(host);
 }
 
+static void on_alarm(int signal)
+{
+    (void)signal;
+    static const char text[] = "a test hangs: ";
+    (void)!write(2, text, sizeof text - 1);
+    (void)!write(2, running, strlen(running));
+    unlink(socket_path);
+    _exit(1);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 2 && !strcmp(argv[1], "process"))
@@ -51,6 +62,7 @@ int main(int argc, char **argv)
     };
     snprintf(socket_path, sizeof socket_path, "/tmp/xensim-test.%d", (int)getpid());
     setenv(WIRE_SOCKET_ENV, socket_path, 1);
+    signal(SIGALRM, on_alarm);
     unsigned passed = 0;
     for (unsigned g = 0; g < sizeof groups / sizeof groups[0]; g++) {
         for (const struct test *t = groups[g]; t->name; t++) {
@@ -58,6 +70,7 @@ int main(int argc, char **argv)
                 continue;
             running = t->name;
             host_restart(XENSIM_X86, passed % 2 ? XENSIM_SPIN_US : 0); /* both ways to wait */
+            alarm(60); /* a test that hangs ends the run */
             t->run();
             passed++;
         }

@@ -136,7 +136,7 @@ static void the_whole_repetition_lies_in_one_range(void)
     dm_start(&dm, 0);
     dm_range(&dm, 1, MMIO, MMIO + 0x7f);
     EQUAL(xensim_vcpu_rep(host, 0, XENSIM_MMIO, false, MMIO + 0x70, 0x1000, 4, 5, false, &done), XENSIM_UNHANDLED);
-    EQUAL(xensim_vcpu_rep(host, 0, XENSIM_MMIO, false, MMIO + 0x10, 0x1100, 4, 6, true, &done), XENSIM_UNHANDLED);
+    EQUAL(xensim_vcpu_rep(host, 0, XENSIM_MMIO, false, MMIO + 0x80, 0x1100, 4, 6, true, &done), XENSIM_UNHANDLED);
     EQUAL(counters().copy, 0);
     dm_close(&dm);
 }

@@ -97,7 +97,7 @@ static void legacy_pointers_run_free(void)
 {
     with_vga(1);
     for (unsigned i = 0; i < SLOTS + 3; i++) {
-        EQUAL(post(VGA, 1, i), XENSIM_HANDLED);
+        EQUAL(post(VGA, 4, i), XENSIM_HANDLED);
         consume(1);
     }
     EQUAL(dm.ring->read_pointer, SLOTS + 3);

@@ -138,8 +138,11 @@ static void pages_as_a_resource(void)
     FAILS_NULL(xenforeignmemory_map_resource(dm.memory, 1, 0, dm.id, 1, 1, &at, PROT_READ, MAP_FIXED), EINVAL);
     FAILS_NULL(xenforeignmemory_map_resource(dm.memory, 1, 0, 0x10000, 1, 1, &at, PROT_READ, 0), EINVAL);
     /* Mapping again gives the same page. */
-    CHECK(xenforeignmemory_map_resource(dm.memory, 1, 0, dm.id, 1, 1, &at, PROT_READ, 0));
+    xenforeignmemory_resource_handle *again =
+        xenforeignmemory_map_resource(dm.memory, 1, 0, dm.id, 1, 1, &at, PROT_READ, 0);
+    CHECK(again);
     EQUAL(((struct xen_ioreq *)at)[3].vp_eport, dm.slot[3].vp_eport);
+    EQUAL(xenforeignmemory_unmap_resource(dm.memory, again), 0);
     /* Gfns are not given of pages that were given as a resource. */
     xen_pfn_t gfn;
     FAILS(xendevicemodel_get_ioreq_server_info(dm.model, 1, dm.id, &gfn, NULL, NULL), EPERM);
