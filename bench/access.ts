@@ -29,7 +29,11 @@ const device = (index: number) =>
       0: {
         space: "mem32",
         size: 4096,
-        regs: { NEXT: { at: 0 }, SCRATCH: { at: 4, rw: 0xffff_ffff }, ...Object.fromEntries(Array.from({ length: index }, (_, i) => [`R${i}`, { at: 8 + i * 4 }])) },
+        regs: {
+          NEXT: { at: 0 },
+          SCRATCH: { at: 4, rw: 0xffff_ffff },
+          ...Object.fromEntries(Array.from({ length: index }, (_, i) => [`R${i}`, { at: 8 + i * 4 }])),
+        },
       },
     },
     attach({ bars: { 0: reg } }) {
@@ -41,7 +45,9 @@ const device = (index: number) =>
   });
 
 function build(): { engine: Engine; words: Int32Array; bytes: Uint8Array } {
-  const plan = planTree(Array.from({ length: DEVICES }, (_, i) => ({ device: device(i), sbdf: sbdf(0, 0, i + 1, 0), options: {} })));
+  const plan = planTree(
+    Array.from({ length: DEVICES }, (_, i) => ({ device: device(i), sbdf: sbdf(0, 0, i + 1, 0), options: {} })),
+  );
   const arena = Arena.create(new ArrayBuffer(arenaSize(plan.dataLength, plan.layout)), plan.dataLength, plan.layout);
   const tree = new PciTree(plan, arena);
   arena.begin(HOST_RECORD);
@@ -96,7 +102,8 @@ export async function access(): Promise<Row[]> {
   let collections = 0;
   const observer = new PerformanceObserver((list) => {
     for (const entry of list.getEntries()) {
-      if ((entry as unknown as { detail: { kind: number } }).detail.kind !== constants.NODE_PERFORMANCE_GC_INCREMENTAL) collections += 1;
+      if ((entry as unknown as { detail: { kind: number } }).detail.kind !== constants.NODE_PERFORMANCE_GC_INCREMENTAL)
+        collections += 1;
     }
   });
   // What came before must not be counted.
@@ -108,7 +115,19 @@ export async function access(): Promise<Row[]> {
   await new Promise((resolve) => setImmediate(resolve));
   observer.disconnect();
   return [
-    { what: "decode, dispatch, journal and commit of one access", value: ns, unit: " ns", hold: 150, detail: `${ACCESSES} accesses, ${DEVICES} devices` },
-    { what: "garbage collections in those accesses", value: collections, unit: "", hold: 0, detail: "as perf_hooks counts them" },
+    {
+      what: "decode, dispatch, journal and commit of one access",
+      value: ns,
+      unit: " ns",
+      hold: 150,
+      detail: `${ACCESSES} accesses, ${DEVICES} devices`,
+    },
+    {
+      what: "garbage collections in those accesses",
+      value: collections,
+      unit: "",
+      hold: 0,
+      detail: "as perf_hooks counts them",
+    },
   ];
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 /**
- * What one call into C costs, by adapter: why koffi is the default, and why a notification goes through the addon.
+ * What one call into C costs, by adapter: why koffi is the default, and why the end of a request goes through the addon.
  *
- * Two calls: getppid-like work that is next to nothing (abs), and one shaped as xendevicemodel_inject_msi
- * (a handle, a u16, a u64, a u32), which a real msync with bad arguments would distort with a system call.
+ * The library called does nothing, so only the way there and back counts: an int in and out, and the shape of
+ * xendevicemodel_inject_msi (a handle, a u16, a u64, a u32).
  */
 
 import { execFileSync } from "node:child_process";
@@ -76,7 +76,10 @@ export function measureFfi(): FfiFigures {
     const library = join(dir, "libbench.so");
     writeFileSync(join(dir, "bench.c"), LIBRARY);
     execFileSync("cc", ["-O2", "-shared", "-fPIC", "-o", library, join(dir, "bench.c")]);
-    const [koffi, napi] = ADAPTERS.map((name) => measureAdapter(name, library)) as [{ int: number; msi: number }, { int: number; msi: number } | null];
+    const [koffi, napi] = ADAPTERS.map((name) => measureAdapter(name, library)) as [
+      { int: number; msi: number },
+      { int: number; msi: number } | null,
+    ];
     const publish = loadAddon().publisher(library, 0x7fff_0000_1000n, new ArrayBuffer(4096));
     return {
       adapters: { koffi, "ffi-napi": napi },
@@ -94,7 +97,9 @@ export function printFfi(figures: FfiFigures, print: (line: string) => void = co
   print(`FFI, Node ${figures.node}`);
   for (const name of ADAPTERS) {
     const measured = figures.adapters[name];
-    print(`  ${name.padEnd(9)} ${measured === null ? "not installed" : `int ${ns(measured.int)}, shape of inject_msi ${ns(measured.msi)}`}`);
+    print(
+      `  ${name.padEnd(9)} ${measured === null ? "not installed" : `int ${ns(measured.int)}, shape of inject_msi ${ns(measured.msi)}`}`,
+    );
   }
   print(`  ${"addon".padEnd(9)} publish ${ns(figures.publish)}`);
   if (figures.ratio !== null) print(`  ffi-napi / koffi: ${figures.ratio.toFixed(0)}`);

@@ -30,7 +30,9 @@ export async function roundTrip(): Promise<Row[]> {
 function buildServer(directory: string): string {
   const program = join(directory, "server");
   const libraries = ["-lxendevicemodel", "-lxenforeignmemory", "-lxenevtchn"];
-  execFileSync("cc", ["-O2", "-Wall", "-o", program, join(PACKAGE_ROOT, "bench", "c", "server.c"), ...libraries], { stdio: "inherit" });
+  execFileSync("cc", ["-O2", "-Wall", "-o", program, join(PACKAGE_ROOT, "bench", "c", "server.c"), ...libraries], {
+    stdio: "inherit",
+  });
   return program;
 }
 
@@ -56,16 +58,19 @@ async function measure(directory: string): Promise<Record<string, Figures[]>> {
         commandOutput: () => {},
       });
       const trip = result.roundTrips.mmioRead;
-      if (!result.ok || trip === undefined) throw new Error(`${name}: ${result.problems.map(({ message }) => message).join("; ")}`);
-      (figures[name] ??= []).push({ p50: trip.p50, p99: trip.p99 });
+      if (!result.ok || trip === undefined)
+        throw new Error(`${name}: ${result.problems.map(({ message }) => message).join("; ")}`);
+      figures[name] = [...(figures[name] ?? []), { p50: trip.p50, p99: trip.p99 }];
     }
   }
   return figures;
 }
 
 function compare(figures: Record<string, Figures[]>): Row[] {
-  const of = (name: string, percentile: keyof Figures): number => median((figures[name] ?? []).map((one) => one[percentile]));
-  const us = (name: string): string => `p50 ${(of(name, "p50") / 1000).toFixed(2)} us, p99 ${(of(name, "p99") / 1000).toFixed(1)} us`;
+  const of = (name: string, percentile: keyof Figures): number =>
+    median((figures[name] ?? []).map((one) => one[percentile]));
+  const us = (name: string): string =>
+    `p50 ${(of(name, "p50") / 1000).toFixed(2)} us, p99 ${(of(name, "p99") / 1000).toFixed(1)} us`;
   const ratio = (what: string, a: string, b: string, percentile: keyof Figures, hold: number): Row => ({
     what,
     value: of(a, percentile) / of(b, percentile),

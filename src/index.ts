@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
 /** The package `ioreqd`: what a device or a guest program of your own imports. */
 
-export type { Register, Register64, BytesRegister } from "./bus/register.js";
-export type { BlockTable, RegisterRow, BytesRow, Rows, Width } from "./bus/table.js";
+export type { BytesRegister, Register, Register64 } from "./bus/register.js";
+export type { BlockTable, BytesRow, RegisterRow, Rows, Width } from "./bus/table.js";
 export {
   type BarTable,
   type Chardev,
-  definePciDevice,
   type DeviceContext,
   type DeviceLog,
   type Dma,
+  definePciDevice,
   type Ident,
   type Intx,
   type OptionRow,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /** Reads one register at 0xf0000000, as fast as it can. Words: how many reads count, how many go before. */
 
-import { BAR } from "../../src/spec/pci.js";
 import type { GuestVcpu } from "../../src/sim/index.js";
+import { BAR } from "../../src/spec/pci.js";
 
 const BASE = 0xf000_0000;
 const FUNCTION = "00:10.0";

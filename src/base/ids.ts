@@ -33,7 +33,8 @@ export const gpa = (value: number): Gpa => check("guest-physical address", value
 export const gfn = (value: number): Gfn => check("guest frame number", value, 2 ** 40 - 1) as Gfn;
 export const domId = (value: number): DomId => check("domain id", value, DOMID_FIRST_RESERVED - 1) as DomId;
 export const vcpuId = (value: number): VcpuId => check("vCPU number", value, 127) as VcpuId;
-export const evtchnPort = (value: number): EvtchnPort => check("event channel port", value, 2 ** 32 - 1, 1) as EvtchnPort;
+export const evtchnPort = (value: number): EvtchnPort =>
+  check("event channel port", value, 2 ** 32 - 1, 1) as EvtchnPort;
 export const ioservId = (value: number): IoservId => check("ioreq server id", value, 0xffff) as IoservId;
 
 export function sbdf(segment: number, bus: number, device: number, fn: number): Sbdf {
@@ -59,9 +60,13 @@ export function formatSbdf(at: Sbdf): string {
 export function parseSbdf(text: string): Sbdf {
   const match = /^(?:(?:([0-9a-f]{1,4}):)?([0-9a-f]{1,2}):)?([0-9a-f]{1,2})\.([0-7])$/i.exec(text);
   if (match === null) {
-    throw new IoreqdError("BAD_VALUE", `"${text}" is no PCI address; write bus:device.function as lspci does, e.g. 00:10.0`, {
-      value: text,
-    });
+    throw new IoreqdError(
+      "BAD_VALUE",
+      `"${text}" is no PCI address; write bus:device.function as lspci does, e.g. 00:10.0`,
+      {
+        value: text,
+      },
+    );
   }
   const [segment, bus, device, fn] = match.slice(1).map((digits) => Number.parseInt(digits ?? "0", 16));
   return sbdf(segment ?? 0, bus ?? 0, device ?? 0, fn ?? 0);

@@ -1,14 +1,8 @@
 // SPDX-License-Identifier: MIT
 /** What a device holds in its hands: its registers, by the names of its table. */
 
-import type {
-  LateReadHandler,
-  LateWriteHandler,
-  ReadHandler,
-  RegisterBlock,
-  WriteHandler,
-} from "./block.js";
 import type { Arena } from "../state/arena.js";
+import type { LateReadHandler, LateWriteHandler, ReadHandler, RegisterBlock, WriteHandler } from "./block.js";
 import type { BytesRow, ResolvedRow, Rows } from "./table.js";
 
 /** A register of 1, 2 or 4 bytes. `value` is int32 for width 4, unsigned below that. */
@@ -126,7 +120,9 @@ export type RegisterOf<R> = R extends { readonly bytes: number }
     : Register;
 
 /** The registers of a table, by name. */
-export type RegistersOf<T> = T extends { readonly regs: infer R } ? { readonly [K in keyof R]: RegisterOf<R[K]> } : object;
+export type RegistersOf<T> = T extends { readonly regs: infer R }
+  ? { readonly [K in keyof R]: RegisterOf<R[K]> }
+  : object;
 
 /** Make the objects for a block. */
 export function registersOf(block: RegisterBlock): Record<string, Register | Register64 | BytesRegister> {

@@ -94,11 +94,15 @@ export function resolveTable(where: string, table: BlockTable): ResolvedRow[] {
 function resolveRow(where: string, table: BlockTable, name: string, row: Row): ResolvedRow[] {
   const length = rowLength(row);
   if (!Number.isInteger(row.at) || row.at < 0 || length < 1 || row.at + length > table.size) {
-    throw invalid(where, `register ${name} at ${hex(row.at)} (${length} bytes) is outside the ${table.size}-byte block`);
+    throw invalid(
+      where,
+      `register ${name} at ${hex(row.at)} (${length} bytes) is outside the ${table.size}-byte block`,
+    );
   }
   if (isBytes(row)) {
     const contents = typeof row.reset === "string" ? Buffer.from(row.reset, "latin1") : (row.reset ?? new Uint8Array());
-    if (contents.length > row.bytes) throw invalid(where, `the reset contents of ${name} exceed its ${row.bytes} bytes`);
+    if (contents.length > row.bytes)
+      throw invalid(where, `the reset contents of ${name} exceed its ${row.bytes} bytes`);
     return Array.from({ length: row.bytes }, (_, byte) => ({
       name,
       at: row.at + byte,
@@ -111,8 +115,13 @@ function resolveRow(where: string, table: BlockTable, name: string, row: Row): R
     }));
   }
   const width = row.width ?? 4;
-  if (![1, 2, 4, 8].includes(width)) throw invalid(where, `register ${name} is ${width} bytes wide; 1, 2, 4 or 8 are possible`);
-  const masks = { reset: toBits(where, name, width, row.reset), rw: toBits(where, name, width, row.rw), w1c: toBits(where, name, width, row.w1c) };
+  if (![1, 2, 4, 8].includes(width))
+    throw invalid(where, `register ${name} is ${width} bytes wide; 1, 2, 4 or 8 are possible`);
+  const masks = {
+    reset: toBits(where, name, width, row.reset),
+    rw: toBits(where, name, width, row.rw),
+    w1c: toBits(where, name, width, row.w1c),
+  };
   if ((masks.rw & masks.w1c) !== 0n) throw invalid(where, `register ${name} has bits in both rw and w1c`);
   const part = (half: 0 | 1 | null): ResolvedRow => ({
     name,

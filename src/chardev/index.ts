@@ -27,7 +27,12 @@ export function openChardev(spec: string, opener: ChardevOpener): ChardevBackend
     else if (parsed.kind === "unix") openUnix(chardev, parsed.path, opener);
   } catch (error) {
     chardev.close();
-    throw new IoreqdError("CHARDEV_FAILED", `chardev ${spec}: ${messageOf(error)}`, { chardev: spec }, { cause: error });
+    throw new IoreqdError(
+      "CHARDEV_FAILED",
+      `chardev ${spec}: ${messageOf(error)}`,
+      { chardev: spec },
+      { cause: error },
+    );
   }
   return chardev;
 }

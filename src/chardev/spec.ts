@@ -18,5 +18,9 @@ export function parseChardevSpec(text: string): ChardevSpec {
   const withPath = WITH_PATH.find((name) => name === kind);
   if (withPath !== undefined && path !== "") return { kind: withPath, path };
   const known = [...PLAIN, ...WITH_PATH.map((name) => `${name}:PATH`)];
-  throw new IoreqdError("CHARDEV_INVALID", `"${text}" is no chardev${didYouMean(kind, [...PLAIN, ...WITH_PATH])} Expected: ${known.join(", ")}`, { chardev: text });
+  throw new IoreqdError(
+    "CHARDEV_INVALID",
+    `"${text}" is no chardev${didYouMean(kind, [...PLAIN, ...WITH_PATH])} Expected: ${known.join(", ")}`,
+    { chardev: text },
+  );
 }

@@ -24,7 +24,12 @@ export const configSchema = z.strictObject({
   devices: z.array(device).optional(),
   stateDir: z.string().optional(),
   bufioreq: z.enum(["off", "legacy", "atomic"]).optional(),
-  polling: z.strictObject({ window: z.number().min(0).max(100_000).optional(), budget: z.number().min(1).max(100_000).optional() }).optional(),
+  polling: z
+    .strictObject({
+      window: z.number().min(0).max(100_000).optional(),
+      budget: z.number().min(1).max(100_000).optional(),
+    })
+    .optional(),
   ffi: z.enum(ADAPTERS).optional(),
   log: z.strictObject({ verbosity: z.int().min(0).max(3).optional(), format: z.enum(FORMATS).optional() }).optional(),
 });
@@ -73,7 +78,9 @@ function describeIssue(issue: Issue, json: unknown): string {
   const at = issue.path.length === 0 ? "the top level" : issue.path.map(String).join(".");
   if (issue.code === "unrecognized_keys") {
     const known = knownKeys(issue.path);
-    return issue.keys.map((key) => `${at} has no key "${key}"${didYouMean(key, known)} It takes: ${known.join(", ")}`).join("; ");
+    return issue.keys
+      .map((key) => `${at} has no key "${key}"${didYouMean(key, known)} It takes: ${known.join(", ")}`)
+      .join("; ");
   }
   if (issue.code === "invalid_value") {
     const value = valueAt(json, issue.path);
@@ -82,7 +89,9 @@ function describeIssue(issue: Issue, json: unknown): string {
   }
   if (issue.code === "invalid_union") {
     const inner = issue.errors.flat().find((one) => one.code === "unrecognized_keys") ?? issue.errors.at(-1)?.[0];
-    return inner === undefined ? `${at}: ${issue.message}` : describeIssue({ ...inner, path: [...issue.path, ...inner.path] }, json);
+    return inner === undefined
+      ? `${at}: ${issue.message}`
+      : describeIssue({ ...inner, path: [...issue.path, ...inner.path] }, json);
   }
   return `${at} is ${JSON.stringify(valueAt(json, issue.path))}: ${issue.message}`;
 }
@@ -93,7 +102,10 @@ const valueAt = (json: unknown, path: readonly PropertyKey[]): unknown =>
 /** Keys the schema has at a path. */
 function knownKeys(path: readonly PropertyKey[]): string[] {
   if (path[0] === "devices") return ["device", "addr", "romfile", "options"];
-  const shape = path.length === 0 ? configSchema.shape : (configSchema.shape[path[0] as keyof typeof configSchema.shape] as z.ZodType);
+  const shape =
+    path.length === 0
+      ? configSchema.shape
+      : (configSchema.shape[path[0] as keyof typeof configSchema.shape] as z.ZodType);
   const inner = shape instanceof z.ZodOptional ? (shape.unwrap() as z.ZodType) : shape;
   return inner instanceof z.ZodObject ? Object.keys(inner.shape) : Object.keys(shape);
 }

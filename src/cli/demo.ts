@@ -7,8 +7,8 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type RoundTrips, runSim, type SimCounters, type SimEvent, type SimResult } from "../sim/index.js";
 import type { FoundFunction } from "../sim/guests/pci.js";
+import { type RoundTrips, runSim, type SimCounters, type SimEvent, type SimResult } from "../sim/index.js";
 import { PACKAGE_ROOT } from "../xen/libraries.js";
 import { columns } from "./columns.js";
 import { formatTree } from "./lspci.js";
@@ -76,7 +76,13 @@ function conclude(result: SimResult, screen: Screen, flags: DemoFlags, once: boo
   const ok = problems.length === 0 && screen.tree.length > 0;
   if (flags.json === true) {
     const { counters, roundTrips, times } = result;
-    const summary: DemoSummary = { ok, steps: screen.steps, problems, tree: screen.tree, figures: { counters, roundTrips, serverMs: times.serverMs } };
+    const summary: DemoSummary = {
+      ok,
+      steps: screen.steps,
+      problems,
+      tree: screen.tree,
+      figures: { counters, roundTrips, serverMs: times.serverMs },
+    };
     process.stdout.write(`${JSON.stringify(summary)}\n`);
     return ok ? 0 : 1;
   }
@@ -101,8 +107,10 @@ class Screen {
 
   show(event: SimEvent): void {
     if (event.type === "listening") this.#line("xensim", "a simulated Xen with one paused guest");
-    else if (event.type === "command-started") this.#line("ioreqd", `process ${event.pid}, ${DEVICES.length} functions`);
-    else if (event.type === "server-enabled") this.#line("xensim", `ioreq server enabled after ${event.afterMs.toFixed(0)} ms; the guest runs`);
+    else if (event.type === "command-started")
+      this.#line("ioreqd", `process ${event.pid}, ${DEVICES.length} functions`);
+    else if (event.type === "server-enabled")
+      this.#line("xensim", `ioreq server enabled after ${event.afterMs.toFixed(0)} ms; the guest runs`);
     else if (event.type === "step") this.#step(event);
     else if (event.type === "figures") this.#figures(event.counters, event.roundTrips);
     else if (event.type === "stopping") this.#line("demo", "ending: guest, ioreqd, simulated Xen");

@@ -6,7 +6,7 @@
 
 import { readFileSync } from "node:fs";
 import { IoreqdError, messageOf } from "../base/errors.js";
-import { formatSbdf, parseSbdf, type Sbdf, sbdf as makeSbdf } from "../base/ids.js";
+import { formatSbdf, sbdf as makeSbdf, parseSbdf, type Sbdf } from "../base/ids.js";
 import { loadDefault } from "../base/load-module.js";
 import { didYouMean } from "../base/suggest.js";
 import { parseChardevSpec } from "../chardev/index.js";
@@ -32,7 +32,10 @@ export interface DeviceSpec {
 /** Take `name,key=value,…` apart. A comma in a value is written twice. Throws DEVICE_SPEC_INVALID. */
 export function parseDeviceSpec(text: string): DeviceSpec {
   const where = `--device ${text}`;
-  const [device = "", ...pairs] = text.replaceAll(",,", "\0").split(",").map((part) => part.replaceAll("\0", ","));
+  const [device = "", ...pairs] = text
+    .replaceAll(",,", "\0")
+    .split(",")
+    .map((part) => part.replaceAll("\0", ","));
   const options: Record<string, string> = {};
   for (const pair of pairs) {
     const [, key, value] = /^([^=]+)=(.*)$/s.exec(pair) ?? [];
@@ -78,8 +81,16 @@ export function findDevice(spec: DeviceSpec): PciDevice {
 
 function asDevice(spec: DeviceSpec, loaded: unknown): PciDevice {
   const device = loaded as Partial<PciDevice> | null | undefined;
-  if (typeof device !== "object" || device === null || typeof device.name !== "string" || typeof device.ident !== "object") {
-    throw invalid(spec.where, `${spec.device} has no device as its default export; write: export default definePciDevice({ ... })`);
+  if (
+    typeof device !== "object" ||
+    device === null ||
+    typeof device.name !== "string" ||
+    typeof device.ident !== "object"
+  ) {
+    throw invalid(
+      spec.where,
+      `${spec.device} has no device as its default export; write: export default definePciDevice({ ... })`,
+    );
   }
   return device as PciDevice;
 }
@@ -88,7 +99,10 @@ function checkKeys(spec: DeviceSpec, device: PciDevice): void {
   const known = [...COMMON, ...Object.keys(device.options ?? {})];
   for (const key of Object.keys(spec.options)) {
     if (!known.includes(key)) {
-      throw invalid(spec.where, `${device.name} has no option "${key}"${didYouMean(key, known)} It has: ${known.join(", ")}`);
+      throw invalid(
+        spec.where,
+        `${device.name} has no option "${key}"${didYouMean(key, known)} It has: ${known.join(", ")}`,
+      );
     }
   }
 }
@@ -130,7 +144,10 @@ function optionValue(spec: DeviceSpec, key: string, row: OptionRow): string | nu
   }
   const text = String(given);
   if (row.kind === "choice" && !row.choices.includes(text)) {
-    throw invalid(spec.where, `${key} is "${text}"${didYouMean(text, row.choices)} Expected: ${row.choices.join(", ")}`);
+    throw invalid(
+      spec.where,
+      `${key} is "${text}"${didYouMean(text, row.choices)} Expected: ${row.choices.join(", ")}`,
+    );
   }
   if (row.kind === "chardev") {
     try {

@@ -11,7 +11,10 @@ export async function doctor(): Promise<number> {
     if (!ok && fix !== "") process.stdout.write(`      ${fix}\n`);
   }
   const lacking = checks.filter(({ ok, needed }) => needed && !ok).length;
-  const verdict = lacking === 0 ? "guests can be served here" : "no guest can be served here; ioreqd demo and ioreqd sim work without Xen";
+  const verdict =
+    lacking === 0
+      ? "guests can be served here"
+      : "no guest can be served here; ioreqd demo and ioreqd sim work without Xen";
   process.stdout.write(`\n${verdict}\n`);
   return lacking === 0 ? 0 : 1;
 }

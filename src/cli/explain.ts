@@ -33,15 +33,22 @@ export function explainDevice(name: string): string {
     `configuration space\n${rows(configTable(device, romSize(device.rom?.length ?? 0), false).regs ?? {})}`,
   ];
   const options = Object.entries(device.options ?? {});
-  if (options.length > 0) parts.push(`options\n${columns(options.map(([key, row]) => [`  ${key}=`, optionKind(row), row.doc]))}`);
+  if (options.length > 0)
+    parts.push(`options\n${columns(options.map(([key, row]) => [`  ${key}=`, optionKind(row), row.doc]))}`);
   const state = Object.entries(device.state ?? {});
-  if (state.length > 0) parts.push(`state\n${columns(state.map(([key, row]) => [`  ${key}`, row === "int32" ? "32 bits" : `${row.bytes} bytes`]))}`);
+  if (state.length > 0)
+    parts.push(
+      `state\n${columns(state.map(([key, row]) => [`  ${key}`, row === "int32" ? "32 bits" : `${row.bytes} bytes`]))}`,
+    );
   if ((device.timers ?? []).length > 0) parts.push(`timers\n  ${(device.timers ?? []).join(", ")}`);
   return parts.join("\n\n");
 }
 
 function barTitle(index: number, bar: BarTable): string {
-  const kind = bar.space === "io" ? "I/O ports" : `${bar.space === "mem64" ? "64" : "32"}-bit memory${bar.prefetchable === true ? ", prefetchable" : ""}`;
+  const kind =
+    bar.space === "io"
+      ? "I/O ports"
+      : `${bar.space === "mem64" ? "64" : "32"}-bit memory${bar.prefetchable === true ? ", prefetchable" : ""}`;
   return `BAR ${index}: ${hex(bar.size)} bytes of ${kind}`;
 }
 
@@ -54,13 +61,15 @@ function rows(regs: Rows): string {
 
 function rowCells(row: Row): string[] {
   if (isBytes(row)) return [String(row.bytes), "", row.rw === true ? "all" : "-", "-"];
-  const bits = (value: number | bigint | undefined): string => (value === undefined || BigInt(value) === 0n ? "-" : hex(value));
+  const bits = (value: number | bigint | undefined): string =>
+    value === undefined || BigInt(value) === 0n ? "-" : hex(value);
   return [String(row.width ?? 4), hex(row.reset ?? 0), bits(row.rw), bits(row.w1c)];
 }
 
 function holes(bar: BarTable): string {
   const accepts = (bar.accepts ?? []).map(({ from, widths }) => `from ${hex(from)} on: ${widths.join(", ")} bytes`);
-  const widths = accepts.length === 0 ? "" : `\n  accepted widths ${accepts.join("; ")}; others read all-ones and write nothing`;
+  const widths =
+    accepts.length === 0 ? "" : `\n  accepted widths ${accepts.join("; ")}; others read all-ones and write nothing`;
   return `\n  elsewhere reads as ${bar.holes === "ones" ? "ones" : "zeros"}${widths}`;
 }
 

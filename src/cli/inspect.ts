@@ -30,7 +30,12 @@ export function inspectDomain(stateDir: string, domid: number): Inspection {
   try {
     file = mapFile(openAdapter(), path, { readonly: true });
   } catch (error) {
-    throw new IoreqdError("STATE_MISSING", `domain ${domid} is not served here: ${path} cannot be read; --state-dir names another place`, { path }, { cause: error });
+    throw new IoreqdError(
+      "STATE_MISSING",
+      `domain ${domid} is not served here: ${path} cannot be read; --state-dir names another place`,
+      { path },
+      { cause: error },
+    );
   }
   try {
     return inspectArena(Arena.open(file.buffer));
@@ -43,7 +48,11 @@ export function inspectArena(arena: Arena): Inspection {
   const layout = JSON.parse(arena.layout()) as ArenaLayout;
   const requests = Array.from({ length: HOST_RECORD + 1 }, (_, record) => ({ record, ...arena.record(record) }))
     .filter(({ phase }) => phase !== PHASE.idle)
-    .map(({ record, phase, attempts }) => ({ record: record === HOST_RECORD ? ("host" as const) : record, phase: nameOf(PHASE, phase), attempts }));
+    .map(({ record, phase, attempts }) => ({
+      record: record === HOST_RECORD ? ("host" as const) : record,
+      phase: nameOf(PHASE, phase),
+      attempts,
+    }));
   return {
     domid: arena.header("domid"),
     pid: arena.header("pid"),
@@ -54,7 +63,10 @@ export function inspectArena(arena: Arena): Inspection {
       sbdf,
       device,
       groups: Object.fromEntries(
-        groups.map((group) => [group.name, Object.fromEntries(group.places.map((place) => [place.name, valueOf(arena, place)]))]),
+        groups.map((group) => [
+          group.name,
+          Object.fromEntries(group.places.map((place) => [place.name, shownValue(arena, place)])),
+        ]),
       ),
     })),
   };
@@ -62,7 +74,7 @@ export function inspectArena(arena: Arena): Inspection {
 
 const SHOWN_BYTES = 32;
 
-function valueOf(arena: Arena, place: PlaceDescription): string {
+function shownValue(arena: Arena, place: PlaceDescription): string {
   const at = arena.dataAt + place.at;
   if (place.kind === "bytes") {
     const bytes = Buffer.from(arena.u8.slice(at, at + Math.min(place.width, SHOWN_BYTES)));
@@ -79,7 +91,9 @@ export function formatInspection(inspection: Inspection): string {
     record === "host" ? `work outside requests: ${phase}` : `vCPU ${record}: ${phase}, attempt ${attempts}`,
   );
   const devices = inspection.devices.map(({ sbdf, device, groups }) => {
-    const lines = Object.entries(groups).flatMap(([group, places]) => Object.entries(places).map(([name, value]) => [`  ${group}`, name, value]));
+    const lines = Object.entries(groups).flatMap(([group, places]) =>
+      Object.entries(places).map(([name, value]) => [`  ${group}`, name, value]),
+    );
     return `${sbdf} ${device}\n${columns(lines)}`;
   });
   return [[head, ...requests].join("\n"), ...devices].join("\n\n");

@@ -5,10 +5,10 @@ import type { FoundBar, FoundFunction } from "../sim/guests/pci.js";
 
 /** Names of classes, as pci.ids has them: those our devices use. */
 const CLASSES: Readonly<Record<number, string>> = {
-  0x00ff: "Unclassified device",
-  0x0700: "Serial controller",
-  0x0604: "PCI bridge",
-  0x0880: "System peripheral",
+  255: "Unclassified device",
+  1792: "Serial controller",
+  1540: "PCI bridge",
+  2176: "System peripheral",
 };
 
 const digits = (value: number, width: number): string => value.toString(16).padStart(width, "0");

@@ -10,13 +10,15 @@ import { didYouMean } from "../base/suggest.js";
 /** Exit codes: 1 something failed, 2 the command line is wrong. */
 const FAILED = 1;
 
-const number = (what: string, least: number, most: number) => (text: string): number => {
-  const value = Number(text);
-  if (text.trim() === "" || !Number.isInteger(value) || value < least || value > most) {
-    throw new InvalidArgumentError(`${what}: a whole number from ${least} to ${most} was expected.`);
-  }
-  return value;
-};
+const number =
+  (what: string, least: number, most: number) =>
+  (text: string): number => {
+    const value = Number(text);
+    if (text.trim() === "" || !Number.isInteger(value) || value < least || value > most) {
+      throw new InvalidArgumentError(`${what}: a whole number from ${least} to ${most} was expected.`);
+    }
+    return value;
+  };
 
 const domidArgument = number("domain id", 0, 0x7fef);
 const collect = (value: string, all: string[]): string[] => [...all, value];
@@ -38,11 +40,24 @@ function program(exit: (code: number) => void): Command {
     .option("-D, --device <spec>", "a device: NAME or ./module.ts, then ,key=value…; may be repeated", collect, [])
     .option("-c, --config <file>", "a JSON file with devices and settings")
     .option("--state-dir <dir>", "where the state file of each domain lives (default: /run/ioreqd)")
-    .addOption(new Option("--bufioreq <mode>", "the buffered ring (default: atomic)").choices(["off", "legacy", "atomic"]))
-    .option("--poll-window <us>", "look for the next request this long before sleeping; 0: never", number("microseconds", 0, 100_000))
+    .addOption(
+      new Option("--bufioreq <mode>", "the buffered ring (default: atomic)").choices(["off", "legacy", "atomic"]),
+    )
+    .option(
+      "--poll-window <us>",
+      "look for the next request this long before sleeping; 0: never",
+      number("microseconds", 0, 100_000),
+    )
     .option("--poll-budget <us>", "let timers and sockets in at least this often", number("microseconds", 1, 100_000))
-    .addOption(new Option("--ffi <adapter>", "how C libraries are called (default: koffi)").choices(["koffi", "ffi-napi"]))
-    .option("-v, --verbose", "-v state changes, -vv every access, -vvv raw requests", (_, count: number) => count + 1, 0)
+    .addOption(
+      new Option("--ffi <adapter>", "how C libraries are called (default: koffi)").choices(["koffi", "ffi-napi"]),
+    )
+    .option(
+      "-v, --verbose",
+      "-v state changes, -vv every access, -vvv raw requests",
+      (_, count: number) => count + 1,
+      0,
+    )
     .addOption(new Option("--log-format <format>", "default: pretty on a terminal").choices(["auto", "json", "pretty"]))
     .action(async (flags) => exit(await (await import("./run.js")).run(flags)));
 
@@ -97,7 +112,9 @@ function program(exit: (code: number) => void): Command {
 
   ioreqd.on("command:*", ([word]: string[]) => {
     const known = ioreqd.commands.map((command) => command.name());
-    ioreqd.error(`error: there is no command "${word}"${didYouMean(word ?? "", known)} Commands: ${known.join(", ")}`, { exitCode: 2 });
+    ioreqd.error(`error: there is no command "${word}"${didYouMean(word ?? "", known)} Commands: ${known.join(", ")}`, {
+      exitCode: 2,
+    });
   });
   return ioreqd;
 }
@@ -112,7 +129,12 @@ export async function main(argv: readonly string[]): Promise<void> {
     }).parseAsync(argv);
   } catch (error) {
     // Errors of ours are for operators: one line. Anything else is a bug, and keeps its stack.
-    const text = error instanceof IoreqdError ? `${error.code}: ${error.message}` : error instanceof Error ? error.stack : messageOf(error);
+    const text =
+      error instanceof IoreqdError
+        ? `${error.code}: ${error.message}`
+        : error instanceof Error
+          ? error.stack
+          : messageOf(error);
     process.stderr.write(`ioreqd: ${text}\n`);
     process.exitCode = FAILED;
   }

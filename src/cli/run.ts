@@ -35,9 +35,15 @@ export async function run(flags: RunFlags): Promise<number> {
   const verbosity = flags.verbose > 0 ? flags.verbose : (config.log?.verbosity ?? 0);
   const log = openLog({ verbosity, format: flags.logFormat ?? config.log?.format ?? "auto" });
   const domid = flags.domid ?? config.domid ?? domidOfEnvironment();
-  if (domid === undefined) throw new IoreqdError("DOMID_MISSING", "no domain is named: give --domid N (xl list shows them)", {});
+  if (domid === undefined)
+    throw new IoreqdError("DOMID_MISSING", "no domain is named: give --domid N (xl list shows them)", {});
   const specs = [...configured, ...flags.device.map(parseDeviceSpec)];
-  if (specs.length === 0) throw new IoreqdError("NO_DEVICES", "no device is named: give --device NAME[,key=value…] (ioreqd devices lists them)", {});
+  if (specs.length === 0)
+    throw new IoreqdError(
+      "NO_DEVICES",
+      "no device is named: give --device NAME[,key=value…] (ioreqd devices lists them)",
+      {},
+    );
   const devices = resolveDevices(specs);
 
   const ffi = openAdapter(flags.ffi ?? config.ffi ?? "koffi");
@@ -65,7 +71,16 @@ export async function run(flags: RunFlags): Promise<number> {
       (error) => ended.abort(messageOf(error)),
     );
     try {
-      log.info({ domid, server: session.server.id, vcpus: session.server.vcpus, functions: session.tree.functions.map(functionSummary), ms: Math.round(performance.now()) }, "ready");
+      log.info(
+        {
+          domid,
+          server: session.server.id,
+          vcpus: session.server.vcpus,
+          functions: session.tree.functions.map(functionSummary),
+          ms: Math.round(performance.now()),
+        },
+        "ready",
+      );
       await aborted(ended.signal);
       log.info({ reason: String(ended.signal.reason) }, "stopping");
     } finally {

@@ -11,8 +11,8 @@ import { hex } from "../base/hex.js";
 import { type DomId, formatRange, formatSbdf } from "../base/ids.js";
 import { Teardown } from "../base/teardown.js";
 import { type ChardevBackend, openChardev } from "../chardev/index.js";
-import { IoreqServer } from "../ioreq/server.js";
 import type { PollingOptions } from "../ioreq/polling.js";
+import { IoreqServer } from "../ioreq/server.js";
 import { ForeignMemory } from "../memory/guest-memory.js";
 import { AccessLog } from "../observe/access-log.js";
 import { GuestEvents } from "../observe/guest-events.js";
@@ -66,7 +66,12 @@ export class Session {
       this.tree = new PciTree(plan, arena);
       this.#memory = new ForeignMemory(xen, options.domid);
       this.server = new IoreqServer(
-        { domid: options.domid, bufioreq: options.bufioreq, polling: options.polling, functions: this.tree.functions.map((fn) => fn.sbdf) },
+        {
+          domid: options.domid,
+          bufioreq: options.bufioreq,
+          polling: options.polling,
+          functions: this.tree.functions.map((fn) => fn.sbdf),
+        },
         {
           xen,
           arena,
@@ -103,7 +108,9 @@ export class Session {
     const path = statePath(stateDir, domid);
     refuseIfServed(path, domid);
     mkdirSync(join(stateDir, String(domid)), { recursive: true, mode: 0o755 });
-    this.#down.defer("remove the state directory", () => rmSync(join(stateDir, String(domid)), { recursive: true, force: true }));
+    this.#down.defer("remove the state directory", () =>
+      rmSync(join(stateDir, String(domid)), { recursive: true, force: true }),
+    );
     const file = mapFile(ffi, path, { create: arenaSize(dataLength, layout) });
     const arena = Arena.create(file.buffer, dataLength, layout);
     arena.setHeader("domid", domid);
@@ -165,7 +172,11 @@ export class Session {
 
   #chardev(ffi: FfiAdapter, fn: PciFunction, spec: string): Chardev {
     const log = this.#deviceLog(fn);
-    const backend: ChardevBackend = openChardev(spec, { openPty: () => openPty(ffi), log, host: (work) => this.server.engine.host(work) });
+    const backend: ChardevBackend = openChardev(spec, {
+      openPty: () => openPty(ffi),
+      log,
+      host: (work) => this.server.engine.host(work),
+    });
     this.#down.defer(`close ${spec}`, () => backend.close());
     return backend;
   }
@@ -175,10 +186,16 @@ export class Session {
 function refuseIfServed(path: string, domid: number): void {
   if (!existsSync(path)) return;
   const header = readFileSync(path);
-  const arena = Arena.open(header.buffer.slice(header.byteOffset, header.byteOffset + header.byteLength) as ArrayBuffer);
+  const arena = Arena.open(
+    header.buffer.slice(header.byteOffset, header.byteOffset + header.byteLength) as ArrayBuffer,
+  );
   const pid = arena.header("pid");
   if (isAlive(pid)) {
-    throw new IoreqdError("DOMAIN_SERVED", `domain ${domid} is served by process ${pid} already; end it first, or choose another --state-dir`, { domid, pid });
+    throw new IoreqdError(
+      "DOMAIN_SERVED",
+      `domain ${domid} is served by process ${pid} already; end it first, or choose another --state-dir`,
+      { domid, pid },
+    );
   }
   if (arena.header("serverState") !== SERVER_STATE.none) {
     throw new IoreqdError(

@@ -27,7 +27,14 @@ const BUFFER = { start: 0x4_0000, size: 4096 } as const;
 export const edu = definePciDevice({
   name: "edu",
   summary: "QEMU's teaching device: factorial, DMA, interrupts",
-  ident: { vendor: 0x1234, device: 0x11e8, classCode: 0x00ff00, revision: 0x10, subsystemVendor: 0x1af4, subsystem: 0x1100 },
+  ident: {
+    vendor: 0x1234,
+    device: 0x11e8,
+    classCode: 0x00ff00,
+    revision: 0x10,
+    subsystemVendor: 0x1af4,
+    subsystem: 0x1100,
+  },
   intx: "A",
   bars: {
     0: {
@@ -56,8 +63,20 @@ export const edu = definePciDevice({
   state: { buffer: { bytes: BUFFER.size } },
   timers: ["factorial", "dma"],
   options: {
-    dma_mask_bits: { kind: "number", min: 12, max: 64, default: 28, doc: "bits of a memory address that its DMA can form" },
-    delay: { kind: "number", min: 0, max: 10_000, default: 5, doc: "milliseconds that a computation or a transfer takes" },
+    dma_mask_bits: {
+      kind: "number",
+      min: 12,
+      max: 64,
+      default: 28,
+      doc: "bits of a memory address that its DMA can form",
+    },
+    delay: {
+      kind: "number",
+      min: 0,
+      max: 10_000,
+      default: 5,
+      doc: "milliseconds that a computation or a transfer takes",
+    },
   },
   attach({ bars: { 0: reg }, state, timers, intx, dma, options, log }) {
     const delay = Number(options["delay"]);

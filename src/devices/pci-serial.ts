@@ -15,7 +15,15 @@ const TRIGGERS = [1, 4, 8, 14] as const;
 const TIMEOUT_MS = 1;
 
 const IER = { received: 0x01, transmitted: 0x02, line: 0x04, modem: 0x08 } as const;
-const IIR = { none: 0x01, modem: 0x00, transmitted: 0x02, received: 0x04, line: 0x06, timeout: 0x0c, fifos: 0xc0 } as const;
+const IIR = {
+  none: 0x01,
+  modem: 0x00,
+  transmitted: 0x02,
+  received: 0x04,
+  line: 0x06,
+  timeout: 0x0c,
+  fifos: 0xc0,
+} as const;
 const FCR = { enable: 0x01, clearReceiver: 0x02 } as const;
 const LCR_DLAB = 0x80;
 const MCR = { dtr: 0x01, rts: 0x02, out1: 0x04, out2: 0x08, loop: 0x10 } as const;
@@ -27,7 +35,14 @@ const CONNECTED = MSR.cts | MSR.dsr | MSR.dcd;
 export const pciSerial = definePciDevice({
   name: "pci-serial",
   summary: "a 16550A serial port",
-  ident: { vendor: 0x1b36, device: 0x0002, classCode: 0x070002, revision: 0x01, subsystemVendor: 0x1af4, subsystem: 0x1100 },
+  ident: {
+    vendor: 0x1b36,
+    device: 0x0002,
+    classCode: 0x070002,
+    revision: 0x01,
+    subsystemVendor: 0x1af4,
+    subsystem: 0x1100,
+  },
   intx: "A",
   bars: {
     0: {
@@ -45,8 +60,18 @@ export const pciSerial = definePciDevice({
       },
     },
   },
-  options: { chardev: { kind: "chardev", default: "null", doc: "where the bytes go: null, stdio, pty, file:PATH, unix:PATH" } },
-  state: { divisor: "int32", enabled: "int32", fcr: "int32", fifo: { bytes: FIFO_SIZE }, count: "int32", transmitted: "int32", timedOut: "int32" },
+  options: {
+    chardev: { kind: "chardev", default: "null", doc: "where the bytes go: null, stdio, pty, file:PATH, unix:PATH" },
+  },
+  state: {
+    divisor: "int32",
+    enabled: "int32",
+    fcr: "int32",
+    fifo: { bytes: FIFO_SIZE },
+    count: "int32",
+    transmitted: "int32",
+    timedOut: "int32",
+  },
   timers: ["timeout"],
   attach({ bars: { 0: reg }, state, timers, intx, chardev }) {
     const line = chardev("chardev");

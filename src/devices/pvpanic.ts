@@ -18,7 +18,14 @@ const ALL_EVENTS = 0x07;
 export const pvpanic = definePciDevice({
   name: "pvpanic",
   summary: "the guest tells of its panics",
-  ident: { vendor: 0x1b36, device: 0x0011, classCode: 0x088000, revision: 0x01, subsystemVendor: 0x1af4, subsystem: 0x1100 },
+  ident: {
+    vendor: 0x1b36,
+    device: 0x0011,
+    classCode: 0x088000,
+    revision: 0x01,
+    subsystemVendor: 0x1af4,
+    subsystem: 0x1100,
+  },
   bars: {
     0: {
       space: "mem32",
@@ -28,7 +35,13 @@ export const pvpanic = definePciDevice({
     },
   },
   options: {
-    events: { kind: "number", min: 0, max: ALL_EVENTS, default: ALL_EVENTS, doc: "which events it offers: 1 panic, 2 crash kernel, 4 shutdown" },
+    events: {
+      kind: "number",
+      min: 0,
+      max: ALL_EVENTS,
+      default: ALL_EVENTS,
+      doc: "which events it offers: 1 panic, 2 crash kernel, 4 shutdown",
+    },
   },
   state: { panicked: "int32", crashLoaded: "int32", shutdown: "int32" },
   attach({ bars: { 0: reg }, state, options, log }) {

@@ -24,7 +24,17 @@ export interface GuestMemory {
 /** Somebody who wants to see every access (verbose logs, a trace). Null costs one comparison. */
 export interface AccessObserver {
   /** Before serving. `slot` -1: from the buffered ring. */
-  begin(slot: number, type: number, flags: number, hi: number, lo: number, width: number, count: number, dataLo: number, dataHi: number): void;
+  begin(
+    slot: number,
+    type: number,
+    flags: number,
+    hi: number,
+    lo: number,
+    width: number,
+    count: number,
+    dataLo: number,
+    dataHi: number,
+  ): void;
   /** After the reply. `later`: it was not given at once. */
   end(slot: number, replyLo: number, replyHi: number, later: boolean): void;
 }

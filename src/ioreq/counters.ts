@@ -36,6 +36,8 @@ export class Counters {
   }
 
   toJSON(): Record<string, number> {
-    return Object.fromEntries(Object.entries(this).filter((entry): entry is [string, number] => typeof entry[1] === "number"));
+    return Object.fromEntries(
+      Object.entries(this).filter((entry): entry is [string, number] => typeof entry[1] === "number"),
+    );
   }
 }

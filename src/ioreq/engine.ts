@@ -61,8 +61,9 @@ export class Engine {
    */
   serve(slot: number): boolean {
     const byte = slot * IOREQ.size;
+    if (((this.#u8[byte + IOREQ.flags] as number) & STATE_MASK) !== STATE.ready) return false;
+    // The glance was cheap; this one makes sure that the fields are read after the state.
     const flags = Atomics.load(this.#u8, byte + IOREQ.flags);
-    if ((flags & STATE_MASK) !== STATE.ready) return false;
     // From READY to IORESP_READY the slot is ours, flags and all. Nobody waits for this state: it is
     // for the process that may have to take over, so an ordinary store will do.
     this.#u8[byte + IOREQ.flags] = (flags & ~STATE_MASK) | STATE.inProcess;
@@ -138,7 +139,16 @@ export class Engine {
 
   // -- an ordinary access ---------------------------------------------------------------------
 
-  #transact(slot: number, type: number, flags: number, hi: number, lo: number, width: number, dataLo: number, dataHi: number): void {
+  #transact(
+    slot: number,
+    type: number,
+    flags: number,
+    hi: number,
+    lo: number,
+    width: number,
+    dataLo: number,
+    dataHi: number,
+  ): void {
     const arena = this.#arena;
     const bus = this.#bus;
     let replyLo = dataLo;
@@ -160,7 +170,12 @@ export class Engine {
       return;
     }
     if (bus.access.outstanding > 0) {
-      this.#answerLater(slot, (lateLo, lateHi) => this.#finish(slot, replyLo | lateLo, replyHi | lateHi), replyLo, replyHi);
+      this.#answerLater(
+        slot,
+        (lateLo, lateHi) => this.#finish(slot, replyLo | lateLo, replyHi | lateHi),
+        replyLo,
+        replyHi,
+      );
       return;
     }
     arena.commit(PHASE.committed, replyLo, replyHi);
@@ -287,7 +302,10 @@ export class Engine {
 
   #threw(error: unknown): void {
     this.#counters.handlerErrors += 1;
-    this.#guestEvent("device handler failed", { error: messageOf(error), stack: error instanceof Error ? error.stack : undefined });
+    this.#guestEvent("device handler failed", {
+      error: messageOf(error),
+      stack: error instanceof Error ? error.stack : undefined,
+    });
   }
 
   // -- answers --------------------------------------------------------------------------------

@@ -118,7 +118,11 @@ export class RepRequest {
     this.#view.setInt32(0, bus.read(type, hi, lo, 4), true);
     const next = BigInt.asUintN(64, address + 4n);
     bus.access.position = 4;
-    this.#view.setInt32(4, bus.read(type, Number(BigInt.asIntN(32, next >> 32n)), Number(BigInt.asIntN(32, next)), 4), true);
+    this.#view.setInt32(
+      4,
+      bus.read(type, Number(BigInt.asIntN(32, next >> 32n)), Number(BigInt.asIntN(32, next)), 4),
+      true,
+    );
     bus.access.position = 0;
   }
 
@@ -131,7 +135,13 @@ export class RepRequest {
     } else if (bus.accepts8(type, hi, lo)) {
       bus.write(type, hi, lo, 4, dataLo);
       const next = BigInt.asUintN(64, address + 4n);
-      bus.write(type, Number(BigInt.asIntN(32, next >> 32n)), Number(BigInt.asIntN(32, next)), 4, this.#view.getInt32(4, true));
+      bus.write(
+        type,
+        Number(BigInt.asIntN(32, next >> 32n)),
+        Number(BigInt.asIntN(32, next)),
+        4,
+        this.#view.getInt32(4, true),
+      );
     }
   }
 

@@ -74,7 +74,11 @@ export class IoreqServer {
     try {
       this.vcpus = xen.nrVcpus(domid);
       if (this.vcpus > MAX_VCPUS) {
-        throw new IoreqdError("TOO_MANY_VCPUS", `domain ${domid} has ${this.vcpus} vCPUs; one ioreq page serves ${MAX_VCPUS}`, { domid });
+        throw new IoreqdError(
+          "TOO_MANY_VCPUS",
+          `domain ${domid} has ${this.vcpus} vCPUs; one ioreq page serves ${MAX_VCPUS}`,
+          { domid },
+        );
       }
       this.id = xen.createIoreqServer(domid, options.bufioreq);
       this.#down.defer("destroy the ioreq server", () => xen.destroyIoreqServer(domid, this.id));

@@ -58,7 +58,11 @@ export class ForeignMemory {
   }
 
   /** Walk [gpa, gpa + length) page by page. */
-  #each(gpa: bigint, length: number, visit: (bytes: Uint8Array, from: number, at: number, length: number) => void): boolean {
+  #each(
+    gpa: bigint,
+    length: number,
+    visit: (bytes: Uint8Array, from: number, at: number, length: number) => void,
+  ): boolean {
     if (gpa < 0n || gpa + BigInt(length) > ADDRESS_LIMIT) return false;
     const start = Number(gpa);
     for (let at = 0; at < length; ) {

@@ -6,7 +6,9 @@ import type { AccessObserver } from "../ioreq/bus.js";
 import { DATA_IS_PTR, DIR_READ, DIRECTION_FLAG, MAX_VCPUS, TYPE } from "../spec/xen-ioreq.js";
 import type { Logger } from "./log.js";
 
-const KINDS = new Map<number, string>(Object.entries(TYPE).map(([name, type]) => [type, name === "copy" ? "mmio" : name === "pciConfig" ? "config" : name]));
+const KINDS = new Map<number, string>(
+  Object.entries(TYPE).map(([name, type]) => [type, name === "copy" ? "mmio" : name === "pciConfig" ? "config" : name]),
+);
 
 /** Gives names to an access. */
 export interface Describer {
@@ -38,12 +40,30 @@ export class AccessLog implements AccessObserver {
     this.#raw = raw;
   }
 
-  begin(slot: number, type: number, flags: number, hi: number, lo: number, width: number, count: number, dataLo: number, dataHi: number): void {
+  begin(
+    slot: number,
+    type: number,
+    flags: number,
+    hi: number,
+    lo: number,
+    width: number,
+    count: number,
+    dataLo: number,
+    dataHi: number,
+  ): void {
     const index = slot < 0 ? MAX_VCPUS : slot;
     this.#open[index] = { at: performance.now(), type, flags, hi, lo, width, count, dataLo, dataHi };
     if (!this.#raw) return;
     this.#log.trace(
-      { vcpu: slot, type, flags: hex(flags), addr: hex64(hi, lo), data: hex64(dataHi, dataLo), size: width, count: count >>> 0 },
+      {
+        vcpu: slot,
+        type,
+        flags: hex(flags),
+        addr: hex64(hi, lo),
+        data: hex64(dataHi, dataLo),
+        size: width,
+        count: count >>> 0,
+      },
       slot < 0 ? "raw buffered request" : "raw request",
     );
   }
@@ -56,7 +76,9 @@ export class AccessLog implements AccessObserver {
     const { type, flags, hi, lo, width, count } = open;
     const { device, register, offset } = this.#names.describe(type, hi, lo, width);
     const read = (flags & DIR_READ) !== 0;
-    const value = read ? hex64(width === 8 ? replyHi : 0, replyLo) : hex64(width === 8 ? open.dataHi : 0, mask(open.dataLo, width));
+    const value = read
+      ? hex64(width === 8 ? replyHi : 0, replyLo)
+      : hex64(width === 8 ? open.dataHi : 0, mask(open.dataLo, width));
     this.#log.trace(
       {
         vcpu: slot < 0 ? "ring" : slot,

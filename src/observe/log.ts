@@ -29,5 +29,8 @@ export function openLog(options: LogOptions): Logger {
   if (!isPretty) return pino(base, pino.destination({ dest: 2, sync: true }));
   // Loaded only here: a daemon under systemd has no use for it.
   const pretty = require("pino-pretty") as typeof import("pino-pretty");
-  return pino(base, pretty({ destination: 2, sync: true, singleLine: true, translateTime: "HH:MM:ss.l", ignore: "pid,hostname" }));
+  return pino(
+    base,
+    pretty({ destination: 2, sync: true, singleLine: true, translateTime: "HH:MM:ss.l", ignore: "pid,hostname" }),
+  );
 }

@@ -36,7 +36,13 @@ export type Pin = "A" | "B" | "C" | "D";
 /** An option of a device: `--device name,key=value`. */
 export type OptionRow =
   | { readonly kind: "string" | "chardev" | "file"; readonly default?: string; readonly doc: string }
-  | { readonly kind: "number"; readonly min: number; readonly max: number; readonly default?: number; readonly doc: string }
+  | {
+      readonly kind: "number";
+      readonly min: number;
+      readonly max: number;
+      readonly default?: number;
+      readonly doc: string;
+    }
   | { readonly kind: "choice"; readonly choices: readonly string[]; readonly default?: string; readonly doc: string };
 export type OptionRows = Readonly<Record<string, OptionRow>>;
 export type OptionValues = Readonly<Record<string, string | number | undefined>>;
@@ -117,9 +123,7 @@ export interface PciDeviceTable<
   readonly timers?: readonly T[];
   readonly options?: OptionRows;
   /** Called once, when the device is made (or taken over). Put handlers on registers here. */
-  readonly attach?: (
-    context: DeviceContext<{ readonly [K in keyof B]: RegistersOf<B[K]> }, FieldsOf<S>, T>,
-  ) => void;
+  readonly attach?: (context: DeviceContext<{ readonly [K in keyof B]: RegistersOf<B[K]> }, FieldsOf<S>, T>) => void;
 }
 
 /** A definition whose types have done their work. */

@@ -12,8 +12,8 @@ import { fieldsOf } from "../state/fields.js";
 import type { BarTable, Intx } from "./define.js";
 import { barAddress, barsOf } from "./header.js";
 import type { FunctionPlan } from "./plan.js";
-import { Rom } from "./rom.js";
 import type { DeviceRights } from "./rights.js";
+import { Rom } from "./rom.js";
 import { TimerSet } from "./timers.js";
 
 interface DecodedBar {
@@ -54,8 +54,20 @@ export class PciFunction {
     this.timers = new TimerSet(plan.device.timers ?? [], arena, plan.at.timers);
     this.#blocks = barsOf(plan.device).map(([index, table]) => {
       const name = `bar${index}`;
-      const block = new RegisterBlock(`${plan.device.name} ${name}`, table, arena, plan.at.bars[index] as number, access);
-      this.#bars.push({ label: `${this.label} ${name}`, table, target: block, at: CONFIG.bar0 + index * 4, isRom: false });
+      const block = new RegisterBlock(
+        `${plan.device.name} ${name}`,
+        table,
+        arena,
+        plan.at.bars[index] as number,
+        access,
+      );
+      this.#bars.push({
+        label: `${this.label} ${name}`,
+        table,
+        target: block,
+        at: CONFIG.bar0 + index * 4,
+        isRom: false,
+      });
       return { index, block };
     });
     if (plan.rom.length > 0) {

@@ -48,7 +48,11 @@ export function configTable(device: PciDevice, romSize: number, multiFunction: b
     SUBSYSTEM_ID: { at: CONFIG.subsystem, width: 2, reset: ident.subsystem ?? 0 },
     CAP_POINTER: { at: CONFIG.capabilities, width: 1 },
     INTERRUPT_LINE: { at: CONFIG.interruptLine, width: 1, rw: 0xff },
-    INTERRUPT_PIN: { at: CONFIG.interruptPin, width: 1, reset: device.intx === undefined ? 0 : " ABCD".indexOf(device.intx) },
+    INTERRUPT_PIN: {
+      at: CONFIG.interruptPin,
+      width: 1,
+      reset: device.intx === undefined ? 0 : " ABCD".indexOf(device.intx),
+    },
   };
   for (const [index, bar] of bars) Object.assign(regs, barRows(index, bar));
   if (romSize > 0) regs["ROM"] = { at: CONFIG.rom, width: 4, rw: (-romSize | BAR.romEnable) >>> 0 };

@@ -63,10 +63,15 @@ function planFunction(builder: LayoutBuilder, request: DeviceRequest, multiFunct
   const entry = builder.device(formatSbdf(sbdf), device.name);
   const at = {
     config: placeBlock(builder, entry, "config", config),
-    bars: Object.fromEntries(barsOf(device).map(([index, bar]) => [index, placeBlock(builder, entry, `bar${index}`, bar)])),
+    bars: Object.fromEntries(
+      barsOf(device).map(([index, bar]) => [index, placeBlock(builder, entry, `bar${index}`, bar)]),
+    ),
     state: placeGroup(builder, entry, "state", placeFields(device.state ?? {})),
     timers: placeGroup(builder, entry, "timers", placeTimers(device.timers ?? [])),
-    intx: placeGroup(builder, entry, "intx", { places: [{ name: "level", at: 0, width: 4, kind: "number" }], length: 4 }),
+    intx: placeGroup(builder, entry, "intx", {
+      places: [{ name: "level", at: 0, width: 4, kind: "number" }],
+      length: 4,
+    }),
   };
   return { sbdf, device, options, config, rom, romSize: romSize(rom.length), at };
 }

@@ -189,7 +189,8 @@ export class PciTree {
         if (this.#attempt(`map ${space} range`, () => host.mapRange(space, first, last))) now.push({ first, last });
       }
       const gone = difference(had, wanted);
-      for (const { first, last } of gone) this.#attempt(`unmap ${space} range`, () => host.unmapRange(space, first, last));
+      for (const { first, last } of gone)
+        this.#attempt(`unmap ${space} range`, () => host.unmapRange(space, first, last));
       this.#claimed[space] = difference(now, gone).sort((a, b) => a.first - b.first);
     }
   }

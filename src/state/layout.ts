@@ -51,7 +51,8 @@ export class LayoutBuilder {
   group(device: DeviceDescription, name: string, length: number, places: readonly PlaceDescription[]): number {
     const at = this.#next;
     this.#next = (at + length + 7) & ~7;
-    if (places.length > 0) device.groups.push({ name, places: places.map((place) => ({ ...place, at: at + place.at })) });
+    if (places.length > 0)
+      device.groups.push({ name, places: places.map((place) => ({ ...place, at: at + place.at })) });
     return at;
   }
 

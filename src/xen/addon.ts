@@ -16,7 +16,11 @@ export interface Addon {
    * `onFailure(errno)` is called once, after which the poller is stopped: EPIPE at end of file.
    * Throws an Error with code EBADF or EINVAL when the fd cannot be polled.
    */
-  pollStart(fd: number, onPending: (count: number) => void, onFailure: (errno: number) => void): { poller: PollerHandle; ports: Uint32Array };
+  pollStart(
+    fd: number,
+    onPending: (count: number) => void,
+    onFailure: (errno: number) => void,
+  ): { poller: PollerHandle; ports: Uint32Array };
   pollStop(of: PollerHandle): void;
   /** Reads what is pending now: a count, or a negative errno. 0 once stopped. */
   pollDrain(of: PollerHandle): number;
@@ -46,6 +50,11 @@ export function loadAddon(): Addon {
     return addon;
   } catch (error) {
     const advice = "build it with npm run build (needs cc and make), and see ioreqd doctor";
-    throw new IoreqdError("ADDON_MISSING", `cannot load ${ADDON_PATH}: ${messageOf(error)}; ${advice}`, { path: ADDON_PATH }, { cause: error });
+    throw new IoreqdError(
+      "ADDON_MISSING",
+      `cannot load ${ADDON_PATH}: ${messageOf(error)}; ${advice}`,
+      { path: ADDON_PATH },
+      { cause: error },
+    );
   }
 }

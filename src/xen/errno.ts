@@ -27,7 +27,8 @@ const REASONS: Readonly<Record<string, string>> = {
   ENOENT: "there is no such ioreq server in the domain: its number is wrong, or it was destroyed",
   ENOMEM: "out of memory",
   ENOSYS: "Xen or its privcmd driver is too old for this call",
-  EOPNOTSUPP: "this domain or machine has no such thing: ioreq servers need an HVM or PVH guest, and Arm only knows a few calls",
+  EOPNOTSUPP:
+    "this domain or machine has no such thing: ioreq servers need an HVM or PVH guest, and Arm only knows a few calls",
   EPERM:
     "does this host control that domain? An ioreq server obeys only the domain that made it; run as root in dom0; after a restriction one domain is left",
   EPIPE: "the other side has gone",
@@ -37,7 +38,8 @@ const REASONS: Readonly<Record<string, string>> = {
 /** Reasons that hold for one call. Key: call and errno. */
 const REASONS_OF_CALL: Readonly<Record<string, string>> = {
   "create_ioreq_server EINVAL": "this domain takes no buffered ring, as on Arm: use --bufioreq off",
-  "create_ioreq_server ENOSPC": "the domain has its 8 ioreq servers already: end one, or reboot the guest if dead processes left theirs behind",
+  "create_ioreq_server ENOSPC":
+    "the domain has its 8 ioreq servers already: end one, or reboot the guest if dead processes left theirs behind",
   "map_io_range_to_ioreq_server EEXIST": "this server has part of that range already",
   "map_io_range_to_ioreq_server EINVAL": "the end lies before the start",
   "map_io_range_to_ioreq_server ENOSPC": "this server has its 256 ranges of that kind already",
@@ -52,7 +54,8 @@ const REASONS_OF_CALL: Readonly<Record<string, string>> = {
   "inject_event EBUSY": "another event is already waiting for that vCPU",
   "map_resource EINVAL": "this kernel or domain cannot map an ioreq server's pages; Linux 4.18 and Xen 4.11 can",
   "map_resource ENOENT": "there is no such ioreq server, or it was made without the ring that is asked for",
-  "bind_interdomain EINVAL": "the channel is not waiting for us: another process serves this domain already; end that one first",
+  "bind_interdomain EINVAL":
+    "the channel is not waiting for us: another process serves this domain already; end that one first",
   "bind_interdomain ENOENT": "the domain has no such channel",
   "notify ENOTCONN": "this process has not bound that port",
   "unbind ENOTCONN": "this process has not bound that port",
@@ -109,11 +112,15 @@ export function openFailed(call: string, { node, module }: DeviceNode, errno: nu
       : `XENSIM_SOCKET is set, but the libraries loaded are not those of the simulated host: npm run build makes them in ${XENSIM_LIBRARIES}`;
     return new IoreqdError("XEN_OPEN_FAILED", `${call}: ${name} (${advice})`, { call, socket, errno: name });
   }
-  return new IoreqdError("XEN_OPEN_FAILED", `${call}: ${node}: ${name} (${nodeAdvice(name, node, module)}); ioreqd doctor tells what this host lacks`, {
-    call,
-    node,
-    errno: name,
-  });
+  return new IoreqdError(
+    "XEN_OPEN_FAILED",
+    `${call}: ${node}: ${name} (${nodeAdvice(name, node, module)}); ioreqd doctor tells what this host lacks`,
+    {
+      call,
+      node,
+      errno: name,
+    },
+  );
 }
 
 function nodeAdvice(name: string, node: string, module: string): string {

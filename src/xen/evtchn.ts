@@ -100,6 +100,10 @@ export class NativeEventChannels implements EventChannels {
 function eventsLost(errno: number): IoreqdError {
   const name = errnoName(errno);
   const reason =
-    name === "EPIPE" ? "the simulated host has ended" : name === "EFBIG" ? "more events came than the kernel keeps" : "the descriptor is no longer good";
+    name === "EPIPE"
+      ? "the simulated host has ended"
+      : name === "EFBIG"
+        ? "more events came than the kernel keeps"
+        : "the descriptor is no longer good";
   return new IoreqdError("XEN_EVENTS_LOST", `no events can be read any more: ${name} (${reason})`, { errno: name });
 }

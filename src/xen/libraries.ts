@@ -30,7 +30,8 @@ export function locate(soname: string): string {
 }
 
 /** Whether the libraries that would be loaded are the simulated ones, as far as can be told. */
-export const simulatedLibraries = (): boolean => locate("libxenevtchn.so.1") !== "libxenevtchn.so.1" || searchedXensim();
+export const simulatedLibraries = (): boolean =>
+  locate("libxenevtchn.so.1") !== "libxenevtchn.so.1" || searchedXensim();
 
 function searchedXensim(): boolean {
   return (process.env["LD_LIBRARY_PATH"] ?? "").split(":").includes(XENSIM_LIBRARIES);

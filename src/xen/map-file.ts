@@ -20,7 +20,11 @@ export interface MappedFile {
  * the process. So does any access to a part that another process has cut off meanwhile.
  * Throws fs errors, FILE_EMPTY, ADDON_MISSING and XEN_CALL_FAILED (mmap).
  */
-export function mapFile(ffi: FfiAdapter, path: string, options: { create?: number; readonly?: boolean } = {}): MappedFile {
+export function mapFile(
+  ffi: FfiAdapter,
+  path: string,
+  options: { create?: number; readonly?: boolean } = {},
+): MappedFile {
   const addon = loadAddon();
   const flags = options.create !== undefined ? "w+" : options.readonly === true ? "r" : "r+";
   const fd = openSync(path, flags, 0o600);
@@ -31,7 +35,8 @@ export function mapFile(ffi: FfiAdapter, path: string, options: { create?: numbe
     const c = ffi.bind(libc);
     const prot = options.readonly === true ? PROT_READ : PROT_READ | PROT_WRITE;
     const memory = c.mmap(null, length, prot, MAP_SHARED, fd, 0);
-    if (memory === null || ffi.address(memory) === MAP_FAILED) throw callFailed("mmap", { file: path, bytes: length }, ffi.errno());
+    if (memory === null || ffi.address(memory) === MAP_FAILED)
+      throw callFailed("mmap", { file: path, bytes: length }, ffi.errno());
     const buffer = ffi.view(memory, length);
     let mapped = true;
     return {

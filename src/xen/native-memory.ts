@@ -34,7 +34,11 @@ export class NativeMemory {
     if (this.#handle === null) throw openFailed("xenforeignmemory_open", PRIVCMD, ffi.errno());
   }
 
-  mapIoreqPages(domid: DomId, id: IoservId, { ring, vcpus }: { readonly ring: boolean; readonly vcpus: number }): IoreqPages {
+  mapIoreqPages(
+    domid: DomId,
+    id: IoservId,
+    { ring, vcpus }: { readonly ring: boolean; readonly vcpus: number },
+  ): IoreqPages {
     const handle = this.#open;
     const pages = Math.max(1, Math.ceil(vcpus / MAX_VCPUS));
     // The ring's frame comes before the slots', so one mapping has both.
@@ -42,12 +46,27 @@ export class NativeMemory {
     const frames = ring ? pages + 1 : pages;
     const at = new BigUint64Array(1);
     const prot = PROT_READ | PROT_WRITE;
-    const resource = this.#lib.xenforeignmemory_map_resource(handle, domid, RESOURCE_IOREQ_SERVER, id, frame, frames, at, prot, 0);
+    const resource = this.#lib.xenforeignmemory_map_resource(
+      handle,
+      domid,
+      RESOURCE_IOREQ_SERVER,
+      id,
+      frame,
+      frames,
+      at,
+      prot,
+      0,
+    );
     if (resource === null) {
-      throw callFailed("map_resource", { domid, server: id, frames: `${frame}-${frame + frames - 1}` }, this.#ffi.errno());
+      throw callFailed(
+        "map_resource",
+        { domid, server: id, frames: `${frame}-${frame + frames - 1}` },
+        this.#ffi.errno(),
+      );
     }
     const base = at[0] as bigint;
-    const view = (offset: number, length: number): ArrayBuffer => this.#ffi.view(this.#ffi.pointerAt(base + BigInt(offset)), length);
+    const view = (offset: number, length: number): ArrayBuffer =>
+      this.#ffi.view(this.#ffi.pointerAt(base + BigInt(offset)), length);
     const ringBuffer = ring ? view(0, PAGE_SIZE) : null;
     const ioreq = view(ring ? PAGE_SIZE : 0, pages * PAGE_SIZE);
     const unmap = this.#undoing(ringBuffer === null ? [ioreq] : [ioreq, ringBuffer], () => {
@@ -65,9 +84,17 @@ export class NativeMemory {
     const frames = new BigUint64Array(count);
     for (let i = 0; i < count; i += 1) frames[i] = BigInt(gfns[i] as number);
     const errors = new Int32Array(count);
-    const at = this.#lib.xenforeignmemory_map(handle, domid, prot === "rw" ? PROT_READ | PROT_WRITE : PROT_READ, count, frames, errors);
+    const at = this.#lib.xenforeignmemory_map(
+      handle,
+      domid,
+      prot === "rw" ? PROT_READ | PROT_WRITE : PROT_READ,
+      count,
+      frames,
+      errors,
+    );
     if (at === null) {
-      const pages = count === 1 ? { gfn: hex(gfns[0] as number) } : { gfns: `${hex(gfns[0] as number)} and ${count - 1} more` };
+      const pages =
+        count === 1 ? { gfn: hex(gfns[0] as number) } : { gfns: `${hex(gfns[0] as number)} and ${count - 1} more` };
       throw callFailed("map", { domid, ...pages }, this.#ffi.errno());
     }
     // The header promises errnos; Linux's privcmd, whose array this is, writes them negative.

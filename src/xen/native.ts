@@ -2,7 +2,19 @@
 /** XenHost over the real libraries, or xensim's, which have the same ABI. */
 
 import { hex } from "../base/hex.js";
-import { busOf, type DomId, deviceOf, type EvtchnPort, formatRange, formatSbdf, functionOf, type Gfn, type IoservId, type Sbdf, segmentOf } from "../base/ids.js";
+import {
+  busOf,
+  type DomId,
+  deviceOf,
+  type EvtchnPort,
+  formatRange,
+  formatSbdf,
+  functionOf,
+  type Gfn,
+  type IoservId,
+  type Sbdf,
+  segmentOf,
+} from "../base/ids.js";
 import { BUFIOREQ } from "../spec/xen-ioreq.js";
 import { type CallArguments, callFailed, closedHandle, openFailed, PRIVCMD } from "./errno.js";
 import { NativeEventChannels } from "./evtchn.js";
@@ -40,7 +52,8 @@ export class NativeXen implements XenHost {
   }
 
   nrVcpus(domid: DomId): number {
-    if (this.#lib.xendevicemodel_nr_vcpus(this.#open, domid, this.#u32) !== 0) throw this.#failed("nr_vcpus", { domid });
+    if (this.#lib.xendevicemodel_nr_vcpus(this.#open, domid, this.#u32) !== 0)
+      throw this.#failed("nr_vcpus", { domid });
     return this.#u32[0] as number;
   }
 
@@ -176,6 +189,12 @@ export class NativeXen implements XenHost {
 /** Source: Linux include/uapi/asm-generic/errno.h. */
 const ENOSYS = 38;
 
-function rangeWords(domid: DomId, server: IoservId, space: IoSpace, first: number | bigint, last: number | bigint): CallArguments {
+function rangeWords(
+  domid: DomId,
+  server: IoservId,
+  space: IoSpace,
+  first: number | bigint,
+  last: number | bigint,
+): CallArguments {
   return { domid, server, [space === "pio" ? "ports" : "memory"]: formatRange(first, last) };
 }

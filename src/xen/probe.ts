@@ -45,14 +45,23 @@ export function probeHost(): Check[] {
 function nodeVersion(): Check {
   const major = Number.parseInt(process.versions.node, 10);
   const ok = major >= OLDEST_NODE;
-  return { name: "Node.js", ok, needed: true, detail: process.version, fix: ok ? "" : `install Node.js ${OLDEST_NODE} or later` };
+  return {
+    name: "Node.js",
+    ok,
+    needed: true,
+    detail: process.version,
+    fix: ok ? "" : `install Node.js ${OLDEST_NODE} or later`,
+  };
 }
 
 function adapter(name: AdapterName, tried: Attempt<FfiAdapter>): Check {
   const needed = name === "koffi";
   const detail = needed ? "loaded" : "loaded; slower, used with --ffi ffi-napi";
   // The error says itself what to install.
-  const check = result(`adapter ${name}`, tried, { detail, fix: needed ? "npm install" : "nothing, unless --ffi ffi-napi is wanted" });
+  const check = result(`adapter ${name}`, tried, {
+    detail,
+    fix: needed ? "npm install" : "nothing, unless --ffi ffi-napi is wanted",
+  });
   return { ...check, needed };
 }
 
@@ -76,15 +85,24 @@ function hypervisor(): Check {
     ok: type === "xen",
     needed: true,
     detail: type === "xen" ? "this kernel runs on Xen" : "this kernel does not run on Xen",
-    fix: type === "xen" ? "" : "boot Xen and run in dom0; without Xen, ioreqd demo and ioreqd sim run on a simulated one",
+    fix:
+      type === "xen" ? "" : "boot Xen and run in dom0; without Xen, ioreqd demo and ioreqd sim run on a simulated one",
   };
 }
 
 function controlDomain(): Check {
   const capabilities = read("/proc/xen/capabilities");
   const ok = capabilities?.includes("control_d") === true;
-  const detail = ok ? "this is the control domain" : capabilities === undefined ? "/proc/xen is not there" : "this domain does not control others";
-  const fix = ok ? "" : capabilities === undefined ? "mount -t xenfs xenfs /proc/xen (modprobe xenfs)" : "run in dom0, or in a stub domain of the guest";
+  const detail = ok
+    ? "this is the control domain"
+    : capabilities === undefined
+      ? "/proc/xen is not there"
+      : "this domain does not control others";
+  const fix = ok
+    ? ""
+    : capabilities === undefined
+      ? "mount -t xenfs xenfs /proc/xen (modprobe xenfs)"
+      : "run in dom0, or in a stub domain of the guest";
   // A stub domain may serve its own guest.
   return { name: "control domain", ok, needed: false, detail, fix };
 }
@@ -102,12 +120,21 @@ function simulatedHost(ffi: FfiAdapter | undefined): Check {
   const name = "simulated host";
   if (!simulatedLibraries()) {
     const detail = `XENSIM_SOCKET is ${socket}, but the libraries that would be loaded are not the simulated ones`;
-    return { name, ok: false, needed: true, detail, fix: `npm run build, which makes them in ${XENSIM_LIBRARIES}; or unset XENSIM_SOCKET` };
+    return {
+      name,
+      ok: false,
+      needed: true,
+      detail,
+      fix: `npm run build, which makes them in ${XENSIM_LIBRARIES}; or unset XENSIM_SOCKET`,
+    };
   }
   const tried = attempt(() => {
     if (ffi !== undefined) new NativeXen(ffi).close();
   });
-  return result(name, tried, { detail: `answers at ${socket}`, fix: "start it (ioreqd sim), or unset XENSIM_SOCKET to use the real Xen" });
+  return result(name, tried, {
+    detail: `answers at ${socket}`,
+    fix: "start it (ioreqd sim), or unset XENSIM_SOCKET to use the real Xen",
+  });
 }
 
 /** Whether a simulated host could be started here. */

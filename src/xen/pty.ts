@@ -18,7 +18,14 @@ export function openPty(ffi: FfiAdapter): Pty {
   const c = ffi.bind(libc);
   const fd = openSync("/dev/ptmx", constants.O_RDWR | constants.O_NOCTTY);
   const name = new Uint8Array(64);
-  const failed = c.grantpt(fd) !== 0 ? "grantpt" : c.unlockpt(fd) !== 0 ? "unlockpt" : c.ptsname_r(fd, name, name.length) !== 0 ? "ptsname_r" : null;
+  const failed =
+    c.grantpt(fd) !== 0
+      ? "grantpt"
+      : c.unlockpt(fd) !== 0
+        ? "unlockpt"
+        : c.ptsname_r(fd, name, name.length) !== 0
+          ? "ptsname_r"
+          : null;
   if (failed !== null) {
     const error = callFailed(failed, { fd }, ffi.errno());
     closeSync(fd);

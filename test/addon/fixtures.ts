@@ -48,7 +48,8 @@ export class Scratch {
   }
 }
 
-export const send = (fd: number, ...ports: number[]): void => void writeSync(fd, new Uint8Array(Uint32Array.from(ports).buffer));
+export const send = (fd: number, ...ports: number[]): void =>
+  void writeSync(fd, new Uint8Array(Uint32Array.from(ports).buffer));
 
 /** Until the loop has polled at least once more. */
 export const turns = (count = 3): Promise<void> =>

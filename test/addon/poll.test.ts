@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 import { spawnSync } from "node:child_process";
-import { constants, closeSync, openSync, writeFileSync, writeSync } from "node:fs";
+import { closeSync, constants, openSync, writeFileSync, writeSync } from "node:fs";
 import { constants as osConstants } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
@@ -157,7 +157,9 @@ test("what a callback throws becomes an uncaughtException, and polling goes on",
 });
 
 test("a poller keeps the process alive until it is stopped, unless unref says otherwise", () => {
-  expect(node(`addon.pollRef(addon.pollStart(fd, () => {}, () => {}).poller, false); console.log("ends");`)).toMatchObject({ status: 0, stdout: "ends" });
+  expect(
+    node(`addon.pollRef(addon.pollStart(fd, () => {}, () => {}).poller, false); console.log("ends");`),
+  ).toMatchObject({ status: 0, stdout: "ends" });
   const run = node(`
     const { poller } = addon.pollStart(fd, () => { console.log("woken"); addon.pollStop(poller); }, () => {});
     addon.pollRef(poller, false); addon.pollRef(poller, true);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 import { constants as osConstants } from "node:os";
+import { join } from "node:path";
 import { Worker } from "node:worker_threads";
+import type { EvtchnPort } from "../../src/base/ids.js";
 import { DATA_IS_PTR, DIR_READ, IOREQ, PAGE_SIZE, STATE } from "../../src/spec/xen-ioreq.js";
 import { loadAddon } from "../../src/xen/addon.js";
 import { openAdapter } from "../../src/xen/ffi/index.js";
@@ -8,8 +10,6 @@ import { ADDON_PATH } from "../../src/xen/libraries.js";
 import { mapFile } from "../../src/xen/map-file.js";
 import { libc } from "../../src/xen/tables/libc.js";
 import { Scratch } from "./fixtures.js";
-import type { EvtchnPort } from "../../src/base/ids.js";
-import { join } from "node:path";
 
 const addon = loadAddon();
 const ffi = openAdapter("koffi");

@@ -5,7 +5,13 @@ test("an error carries its code, its details and its cause", () => {
   const cause = new Error("below");
   const error = new IoreqdError("XEN_CALL_FAILED", "tried, and failed", { domid: 7 }, { cause });
   expect(error).toBeInstanceOf(Error);
-  expect(error).toMatchObject({ name: "IoreqdError", code: "XEN_CALL_FAILED", message: "tried, and failed", details: { domid: 7 }, cause });
+  expect(error).toMatchObject({
+    name: "IoreqdError",
+    code: "XEN_CALL_FAILED",
+    message: "tried, and failed",
+    details: { domid: 7 },
+    cause,
+  });
 });
 
 test("anything thrown has a message", () => {

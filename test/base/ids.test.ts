@@ -28,9 +28,12 @@ test.each([
   expect(parseSbdf(text)).toBe(expected);
 });
 
-test.each(["", "5", "00:20.0", "00:05.8", "1:2:3:4.5", "g.0", "00:05.0 ", "00:05,0"])("refuses %p as a PCI address", (text) => {
-  expect(() => parseSbdf(text)).toThrow(badValue);
-});
+test.each(["", "5", "00:20.0", "00:05.8", "1:2:3:4.5", "g.0", "00:05.0 ", "00:05,0"])(
+  "refuses %p as a PCI address",
+  (text) => {
+    expect(() => parseSbdf(text)).toThrow(badValue);
+  },
+);
 
 test("what is formatted parses back, with its parts in place", () => {
   const at = sbdf(0xabcd, 0xef, 0x1e, 3);

@@ -54,7 +54,10 @@ test("a narrow write does not clear w1c bits of the bytes it leaves out", () => 
 });
 
 test("an access across two registers and a hole reaches each once, in order", () => {
-  const { block, reg } = build({ size: 16, regs: { A: { at: 0, width: 1, rw: 0xff }, B: { at: 2, width: 2, rw: 0xffff } } });
+  const { block, reg } = build({
+    size: 16,
+    regs: { A: { at: 0, width: 1, rw: 0xff }, B: { at: 2, width: 2, rw: 0xffff } },
+  });
   const order: string[] = [];
   reg["A"]?.onWrite(() => order.push("A"));
   reg["B"]?.onWrite(() => order.push("B"));
@@ -91,7 +94,10 @@ test("an unaligned register is stored whole", () => {
 });
 
 test("after one access across several registers afterWrite runs once", () => {
-  const { block } = build({ size: 16, regs: { A: { at: 0, width: 2, rw: 0xffff }, B: { at: 2, width: 2, rw: 0xffff } } });
+  const { block } = build({
+    size: 16,
+    regs: { A: { at: 0, width: 2, rw: 0xffff }, B: { at: 2, width: 2, rw: 0xffff } },
+  });
   let runs = 0;
   block.afterWrite = () => {
     runs += 1;
@@ -101,7 +107,10 @@ test("after one access across several registers afterWrite runs once", () => {
 });
 
 test("logs name what an access touches", () => {
-  const { block } = build({ size: 32, regs: { A: { at: 0 }, B: { at: 4 }, W: { at: 8, width: 8 }, N: { at: 16, bytes: 4 } } });
+  const { block } = build({
+    size: 32,
+    regs: { A: { at: 0 }, B: { at: 4 }, W: { at: 8, width: 8 }, N: { at: 16, bytes: 4 } },
+  });
   expect(block.nameAt(0, 4)).toBe("A");
   expect(block.nameAt(2, 4)).toBe("A+2,B");
   expect(block.nameAt(12, 4)).toBe("W+4");

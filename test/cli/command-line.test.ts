@@ -53,7 +53,9 @@ test.each<[string, unknown, string]>([
     writeFileSync(file, JSON.stringify(config));
     const { status, stderr } = ioreqd("run", "--config", file, "--state-dir", directory, "--domid", "1");
     // A tree that makes no sense is found after the libraries are, so it may be either's message without Xen.
-    expect(stderr).toMatch(message.includes("already") ? /already|\/dev\/xen/ : new RegExp(message.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")));
+    expect(stderr).toMatch(
+      message.includes("already") ? /already|\/dev\/xen/ : new RegExp(message.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")),
+    );
     expect(status).toBe(1);
     expect(existsSync(join(directory, "1"))).toBe(false);
   }),

@@ -9,7 +9,12 @@ import { ioreqd, PROGRAM } from "../support/ioreqd.js";
 test("demo --once --json prints one object: every step done, the tree, the figures", () => {
   const { status, stdout, stderr } = ioreqd("demo", "--once", "--json");
   const summary = JSON.parse(stdout) as DemoSummary;
-  expect({ status, stderr, ok: summary.ok, problems: summary.problems }).toEqual({ status: 0, stderr: "", ok: true, problems: [] });
+  expect({ status, stderr, ok: summary.ok, problems: summary.problems }).toEqual({
+    status: 0,
+    stderr: "",
+    ok: true,
+    problems: [],
+  });
   expect(summary.tree.length).toBeGreaterThanOrEqual(5);
   const steps = summary.steps.map(({ text }) => text.split(" ")[0]);
   expect(steps).toEqual(["enumerated", "sized", "edu", "edu", "pci-serial", "pci-testdev", "pvpanic", "counter:"]);

@@ -11,9 +11,10 @@ import { guestProgram, ioreqd, PROGRAM, serve, withDirectory } from "../support/
 const clean = { ok: true, problems: [], leftovers: { servers: 0, clients: 0, mappedPages: 0 } };
 
 test.each(["off", "legacy", "atomic"])("serves and leaves nothing behind, with a ring that is %s", async (mode) => {
-  const { result } = await serve(guestProgram("place(vcpu); for (let i = 0; i < 100; i++) must(vcpu.read(MEMORY, 4) === i, 'a gap at ' + i);"), [
-    ...["-D", "counter", "--bufioreq", mode],
-  ]);
+  const { result } = await serve(
+    guestProgram("place(vcpu); for (let i = 0; i < 100; i++) must(vcpu.read(MEMORY, 4) === i, 'a gap at ' + i);"),
+    [...["-D", "counter", "--bufioreq", mode]],
+  );
   expect(result).toMatchObject(clean);
 });
 
@@ -69,7 +70,8 @@ test("rep instructions, buffered and broadcast requests end as Xen wants them", 
 
 test("-v logs state changes, -vv every access by name, -vvv raw requests; nothing of it without", async () => {
   const guest = guestProgram("place(vcpu); vcpu.write(MEMORY + 4, 4, 0x1234); vcpu.read(MEMORY + 4, 4);");
-  const messages = async (...flags: string[]): Promise<Set<unknown>> => new Set((await serve(guest, ["-D", "edu", ...flags])).log.map(({ msg }) => msg));
+  const messages = async (...flags: string[]): Promise<Set<unknown>> =>
+    new Set((await serve(guest, ["-D", "edu", ...flags])).log.map(({ msg }) => msg));
   expect(await messages()).toEqual(new Set(["ready", "stopping", "stopped"]));
   expect(await messages("-v")).toContain("range mapped");
   const { log } = await serve(guest, ["-D", "edu", "-vvv"]);
@@ -87,7 +89,10 @@ test("-v logs state changes, -vv every access by name, -vvv raw requests; nothin
 });
 
 test("what a guest can cause does not flood the log", async () => {
-  const { result, log } = await serve(guestProgram("place(vcpu); for (let i = 0; i < 3000; i++) vcpu.write(MEMORY, 1, 1);"), ["-D", "pvpanic"]);
+  const { result, log } = await serve(
+    guestProgram("place(vcpu); for (let i = 0; i < 3000; i++) vcpu.write(MEMORY, 1, 1);"),
+    ["-D", "pvpanic"],
+  );
   expect(result.ok).toBe(true);
   const told = log.filter(({ msg }) => msg === "the guest panicked");
   expect(told.length).toBeGreaterThanOrEqual(1);
@@ -98,7 +103,12 @@ test("inspect prints the registers by name from another process while the guest 
   withDirectory(async (directory) => {
     const program = join(directory, "guest.js");
     // The guest stays until it reads what inspect's run leads to: the end of the run.
-    writeFileSync(program, guestProgram("place(vcpu); vcpu.write(MEMORY + 0xc, 4, 0xcafe); vcpu.step('written'); for (;;) vcpu.read(MEMORY + 4, 4);"));
+    writeFileSync(
+      program,
+      guestProgram(
+        "place(vcpu); vcpu.write(MEMORY + 0xc, 4, 0xcafe); vcpu.step('written'); for (;;) vcpu.read(MEMORY + 4, 4);",
+      ),
+    );
     const stateDir = join(directory, "state");
     const ended = new AbortController();
     let inspection = "";
@@ -138,7 +148,10 @@ test("a second daemon for the same domain is refused while the first serves", ()
         if (event.type === "listening") environment = event.environment;
         if (event.type !== "step") return;
         try {
-          execFileSync(process.execPath, [PROGRAM, "run", "-D", "edu", "--state-dir", stateDir], { env: { ...process.env, ...environment }, stdio: "pipe" });
+          execFileSync(process.execPath, [PROGRAM, "run", "-D", "edu", "--state-dir", stateDir], {
+            env: { ...process.env, ...environment },
+            stdio: "pipe",
+          });
         } catch (error) {
           refused = String((error as { stderr: Buffer }).stderr);
         }
@@ -159,25 +172,43 @@ test("a device of the operator's own is loaded from a TypeScript file", () =>
          bars: { 0: { space: "mem32", size: 4096, regs: { ANSWER: { at: 0, reset: 42 } } } },
        });`,
     );
-    const { result } = await serve(guestProgram("place(vcpu); must(vcpu.read(MEMORY, 4) === 42, 'the answer');"), ["-D", file]);
+    const { result } = await serve(guestProgram("place(vcpu); must(vcpu.read(MEMORY, 4) === 42, 'the answer');"), [
+      "-D",
+      file,
+    ]);
     expect(result).toMatchObject(clean);
   }));
 
 test("a config file serves as the command line does", () =>
   withDirectory(async (directory) => {
     const file = join(directory, "ioreqd.json");
-    writeFileSync(file, JSON.stringify({ devices: ["counter,addr=00:10.0", { device: "edu", addr: "00:12.0", options: { delay: 0 } }], polling: { window: 0 } }));
-    const { result } = await serve(guestProgram("must(vcpu.configRead('00:12.0', 0, 4) === 0x11e81234, 'edu'); place(vcpu); vcpu.read(MEMORY, 4);"), ["-c", file]);
+    writeFileSync(
+      file,
+      JSON.stringify({
+        devices: ["counter,addr=00:10.0", { device: "edu", addr: "00:12.0", options: { delay: 0 } }],
+        polling: { window: 0 },
+      }),
+    );
+    const { result } = await serve(
+      guestProgram("must(vcpu.configRead('00:12.0', 0, 4) === 0x11e81234, 'edu'); place(vcpu); vcpu.read(MEMORY, 4);"),
+      ["-c", file],
+    );
     expect(result).toMatchObject(clean);
   }));
 
 test("the second FFI adapter serves a guest as the first does", async () => {
-  const { result } = await serve(guestProgram("place(vcpu); for (let i = 0; i < 100; i++) must(vcpu.read(MEMORY, 4) === i, 'a gap');"), ["-D", "counter", "--ffi", "ffi-napi"]);
+  const { result } = await serve(
+    guestProgram("place(vcpu); for (let i = 0; i < 100; i++) must(vcpu.read(MEMORY, 4) === i, 'a gap');"),
+    ["-D", "counter", "--ffi", "ffi-napi"],
+  );
   expect(result).toMatchObject(clean);
 });
 
 test("when the host goes, ioreqd ends by itself", async () => {
-  const { result } = await serve(guestProgram("place(vcpu); vcpu.raw && 0; throw new Error('the guest gives up');"), ["-D", "counter"]);
+  const { result } = await serve(guestProgram("place(vcpu); vcpu.raw && 0; throw new Error('the guest gives up');"), [
+    "-D",
+    "counter",
+  ]);
   expect(result.ok).toBe(false);
   expect(result.command).toMatchObject({ exitCode: 0 });
 });
@@ -187,7 +218,9 @@ test("a C ioreq server built against Xen's own headers runs unchanged", () =>
     const server = join(directory, "server");
     const source = join(PACKAGE_ROOT, "bench", "c", "server.c");
     // Needs Debian's libxen-dev; its absence is a failure that says so, not a skip.
-    execFileSync("cc", ["-O2", "-o", server, source, "-lxendevicemodel", "-lxenforeignmemory", "-lxenevtchn"], { stdio: "pipe" });
+    execFileSync("cc", ["-O2", "-o", server, source, "-lxendevicemodel", "-lxenforeignmemory", "-lxenevtchn"], {
+      stdio: "pipe",
+    });
     const program = join(directory, "guest.js");
     writeFileSync(program, guestProgram("for (let i = 0; i < 1000; i++) must(vcpu.read(MEMORY, 4) === i, 'a gap');"));
     const result = await runSim({ guest: program, command: [server], commandOutput: () => {}, handleSignals: false });

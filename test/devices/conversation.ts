@@ -61,7 +61,9 @@ export class Conversation {
 
   #place(bar: number, offset: number): [at: number, type: "io" | "memory"] {
     const table = this.machine.tree.functions[0]?.plan.device.bars as Record<number, { space: string }>;
-    return table[bar]?.space === "io" ? [PORTS + bar * 0x100 + offset, "io"] : [MEMORY + bar * 0x0100_0000 + offset, "memory"];
+    return table[bar]?.space === "io"
+      ? [PORTS + bar * 0x100 + offset, "io"]
+      : [MEMORY + bar * 0x0100_0000 + offset, "memory"];
   }
 
   /** Compare with test/golden/NAME.trace. GOLDEN=write writes it anew: read the diff before you commit it. */

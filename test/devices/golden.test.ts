@@ -32,10 +32,22 @@ test("edu", async () => {
   talk.w(0, 0x64, 0x4);
   talk.say("DMA: 16 bytes from memory to the card, then back elsewhere");
   talk.machine.ram.set(Buffer.from("what goes around"), 0x1000);
-  for (const [at, value] of [[0x80, 0x1000], [0x88, 0x4_0000], [0x90, 16], [0x98, 0x5]] as const) talk.w(0, at, value);
+  for (const [at, value] of [
+    [0x80, 0x1000],
+    [0x88, 0x4_0000],
+    [0x90, 16],
+    [0x98, 0x5],
+  ] as const)
+    talk.w(0, at, value);
   await talk.until("transferred", irq);
   talk.w(0, 0x64, 0x100);
-  for (const [at, value] of [[0x80, 0x4_0000], [0x88, 0x2000], [0x90, 16], [0x98, 0x7]] as const) talk.w(0, at, value);
+  for (const [at, value] of [
+    [0x80, 0x4_0000],
+    [0x88, 0x2000],
+    [0x90, 16],
+    [0x98, 0x7],
+  ] as const)
+    talk.w(0, at, value);
   await talk.until("transferred", irq);
   talk.w(0, 0x64, 0x100);
   expect(Buffer.from(talk.machine.ram.slice(0x2000, 0x2010)).toString()).toBe("what goes around");

@@ -12,7 +12,12 @@ import { compareWithGolden } from "./conversation.js";
 /** As `lspci -x` prints it, which `lspci -F` reads. */
 function hexDump(machine: Machine): string {
   const lines = Array.from({ length: 16 }, (_, row) => {
-    const bytes = Array.from({ length: 16 }, (_, i) => machine.configRead(0, row * 16 + i, 1).toString(16).padStart(2, "0"));
+    const bytes = Array.from({ length: 16 }, (_, i) =>
+      machine
+        .configRead(0, row * 16 + i, 1)
+        .toString(16)
+        .padStart(2, "0"),
+    );
     return `${(row * 16).toString(16).padStart(2, "0")}: ${bytes.join(" ")}`;
   });
   return `00:10.0 device\n${lines.join("\n")}\n`;

@@ -18,14 +18,31 @@ const RUNS: fc.Parameters<unknown> = {
 };
 
 /** Addresses around what the device decodes, and a few anywhere. */
-const near = (base: number, size: number): fc.Arbitrary<bigint> => fc.integer({ min: -8, max: size + 8 }).map((offset) => BigInt(base + offset));
-const anyFlags = fc.constantFrom(0, DIR_READ, DIRECTION_FLAG, DIR_READ | DIRECTION_FLAG, DATA_IS_PTR, DATA_IS_PTR | DIR_READ, DATA_IS_PTR | DIR_READ | DIRECTION_FLAG);
+const near = (base: number, size: number): fc.Arbitrary<bigint> =>
+  fc.integer({ min: -8, max: size + 8 }).map((offset) => BigInt(base + offset));
+const anyFlags = fc.constantFrom(
+  0,
+  DIR_READ,
+  DIRECTION_FLAG,
+  DIR_READ | DIRECTION_FLAG,
+  DATA_IS_PTR,
+  DATA_IS_PTR | DIR_READ,
+  DATA_IS_PTR | DIR_READ | DIRECTION_FLAG,
+);
 const anyWidth = fc.oneof({ weight: 9, arbitrary: fc.constantFrom(1, 2, 4, 8) }, { weight: 1, arbitrary: fc.nat(17) });
-const anyCount = fc.oneof({ weight: 8, arbitrary: fc.constant(1) }, { weight: 2, arbitrary: fc.constantFrom(0, 2, 3, 16, 5000, 0xffff_ffff) });
+const anyCount = fc.oneof(
+  { weight: 8, arbitrary: fc.constant(1) },
+  { weight: 2, arbitrary: fc.constantFrom(0, 2, 3, 16, 5000, 0xffff_ffff) },
+);
 
 const memoryAccess: fc.Arbitrary<Request> = fc.record({
   type: fc.constant(TYPE.copy),
-  addr: fc.oneof(near(MEMORY, 0xa0), near(MEMORY, 0x1000), near(MEMORY + 0x0100_0000, 64), fc.bigInt({ min: 0n, max: 2n ** 64n - 1n })),
+  addr: fc.oneof(
+    near(MEMORY, 0xa0),
+    near(MEMORY, 0x1000),
+    near(MEMORY + 0x0100_0000, 64),
+    fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
+  ),
   data: fc.oneof(fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), fc.bigInt({ min: 0n, max: 0x2000n })),
   flags: anyFlags,
   width: anyWidth,
@@ -47,7 +64,8 @@ const configAccess: fc.Arbitrary<Request> = fc.record({
   width: anyWidth,
   count: anyCount,
 });
-const requests = (most: number): fc.Arbitrary<Request[]> => fc.array(fc.oneof(memoryAccess, portAccess, configAccess), { maxLength: most });
+const requests = (most: number): fc.Arbitrary<Request[]> =>
+  fc.array(fc.oneof(memoryAccess, portAccess, configAccess), { maxLength: most });
 
 /** Bits of configuration space that the guest may change, by the device's own table. */
 function writableConfig(machine: Machine): Uint8Array {

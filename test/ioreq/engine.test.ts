@@ -166,7 +166,13 @@ describe("rep instructions", () => {
 
   test("rep ins with the direction flag fills memory downwards", () => {
     const { machine } = build();
-    machine.post({ type: TYPE.pio, flags: DATA_IS_PTR | DIR_READ | DIRECTION_FLAG, addr: BigInt(PORTS + 0x100), data: 0x2008n, count: 3 });
+    machine.post({
+      type: TYPE.pio,
+      flags: DATA_IS_PTR | DIR_READ | DIRECTION_FLAG,
+      addr: BigInt(PORTS + 0x100),
+      data: 0x2008n,
+      count: 3,
+    });
     expect([...new Uint32Array(machine.ram.buffer, 0x2000, 3)]).toEqual([2, 1, 0]);
   });
 
@@ -217,7 +223,13 @@ describe("rep instructions", () => {
 
   test("rep ins on a configuration port loops as on any port", () => {
     const { machine } = build();
-    machine.post({ type: TYPE.pciConfig, flags: DATA_IS_PTR | DIR_READ, addr: machine.configAddress(0, 0), data: 0x5000n, count: 2 });
+    machine.post({
+      type: TYPE.pciConfig,
+      flags: DATA_IS_PTR | DIR_READ,
+      addr: machine.configAddress(0, 0),
+      data: 0x5000n,
+      count: 2,
+    });
     expect([...new Uint32Array(machine.ram.buffer, 0x5000, 2)]).toEqual([0x0001_1234, 0x0001_1234]);
   });
 });

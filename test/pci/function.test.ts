@@ -178,7 +178,11 @@ test.each([
   ["a BAR of 100 bytes", { 0: { space: "mem32", size: 100 } }, "a power of two from 16"],
   ["512 ports", { 0: { space: "io", size: 512 } }, "a power of two from 4 to 256"],
   ["a mem64 in the last BAR", { 5: { space: "mem64", size: 4096 } }, "BAR 5 (mem64) does not fit"],
-  ["a BAR in another's upper half", { 0: { space: "mem64", size: 4096 }, 1: { space: "io", size: 16 } }, "BAR 1 (io) does not fit"],
+  [
+    "a BAR in another's upper half",
+    { 0: { space: "mem64", size: 4096 }, 1: { space: "io", size: 16 } },
+    "BAR 1 (io) does not fit",
+  ],
 ] as const)("%s is refused", (_name, bars, message) => {
   expect(() => new Machine([definePciDevice({ name: "wrong", ident, bars })])).toThrow(message);
 });

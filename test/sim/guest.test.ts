@@ -281,24 +281,3 @@ test("on Arm config space is a window, and an access that nobody claims is a dat
   expect(result.problems).toEqual([]);
   expect(said).toEqual([{ value: 5, code: "DATA_ABORT", arch: "arm" }]);
 });
-
-test("an async program is waited for, and gets its arguments", async () => {
-  const file = join(directory, "async.mjs");
-  writeFileSync(
-    file,
-    "export default async (vcpu) => { await null; vcpu.log(vcpu.arguments.join()); await null; return 7; };",
-  );
-  const logs: string[] = [];
-  const result = await runSim({
-    command: SERVER,
-    memoryMib: 4,
-    handleSignals: false,
-    guest: file,
-    guestArguments: ["a", "b"],
-    onProgress: (event) => {
-      if (event.type === "log") logs.push(event.text);
-    },
-  });
-  expect(logs).toEqual(["a,b"]);
-  expect(result.problems[0]?.message).toContain("returned 7");
-});

@@ -8,7 +8,9 @@ const create = (): { arena: Arena; buffer: ArrayBuffer } => {
   return { arena: Arena.create(buffer, DATA, "{}"), buffer };
 };
 const data = (arena: Arena): Uint8Array => arena.u8.slice(arena.dataAt, arena.dataAt + arena.dataLength);
-const stores = fc.array(fc.record({ at: fc.nat(DATA - 4), width: fc.constantFrom(1, 2, 4), value: fc.integer() }), { maxLength: 40 });
+const stores = fc.array(fc.record({ at: fc.nat(DATA - 4), width: fc.constantFrom(1, 2, 4), value: fc.integer() }), {
+  maxLength: 40,
+});
 
 function apply(arena: Arena, list: readonly { at: number; width: number; value: number }[]): void {
   for (const { at, width, value } of list) arena.store(arena.dataAt + at, width, value);

@@ -67,7 +67,8 @@ export class Machine {
     this.arena = Arena.create(new ArrayBuffer(arenaSize(plan.dataLength, plan.layout)), plan.dataLength, plan.layout);
     this.tree = new PciTree(plan, this.arena);
     const memory: GuestMemory = {
-      read: (gpa, target) => this.#ramAt(gpa, target.length, (from) => target.set(this.ram.subarray(from, from + target.length))),
+      read: (gpa, target) =>
+        this.#ramAt(gpa, target.length, (from) => target.set(this.ram.subarray(from, from + target.length))),
       write: (gpa, source) => this.#ramAt(gpa, source.length, (from) => this.ram.set(source, from)),
       invalidate: () => this.asked.push("invalidate"),
     };
@@ -92,7 +93,8 @@ export class Machine {
     this.tree.connect({
       mapRange: (space, first, last) => this.asked.push(`map ${space} ${hexes(first)}-${hexes(last)}`),
       unmapRange: (space, first, last) => this.asked.push(`unmap ${space} ${hexes(first)}-${hexes(last)}`),
-      setIntx: (device, pin, asserted) => this.asked.push(`intx ${device.toString(16)}.${"ABCD"[pin]} ${asserted ? "raise" : "lower"}`),
+      setIntx: (device, pin, asserted) =>
+        this.asked.push(`intx ${device.toString(16)}.${"ABCD"[pin]} ${asserted ? "raise" : "lower"}`),
       refused: (what, error) => this.said.push(`${what}: ${String(error)}`),
     });
     this.arena.begin(HOST_RECORD);

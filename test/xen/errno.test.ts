@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 import { constants as osConstants } from "node:os";
-import { callFailed, errnoName, EVTCHN, openFailed, PRIVCMD } from "../../src/xen/errno.js";
+import { callFailed, EVTCHN, errnoName, openFailed, PRIVCMD } from "../../src/xen/errno.js";
 
 const E = osConstants.errno;
 const ports = { domid: 7, server: 1, ports: "0x505-0x505" };
@@ -11,7 +11,9 @@ beforeEach(() => {
 
 test("the message says what was tried, on what, what came back, and why", () => {
   const error = callFailed("map_io_range_to_ioreq_server", ports, E.EPERM);
-  expect(error.message).toMatch(/^map_io_range_to_ioreq_server\(domid 7, server 1, ports 0x505-0x505\): EPERM \(does this host control that domain\?/);
+  expect(error.message).toMatch(
+    /^map_io_range_to_ioreq_server\(domid 7, server 1, ports 0x505-0x505\): EPERM \(does this host control that domain\?/,
+  );
   expect(error).toMatchObject({
     name: "IoreqdError",
     code: "XEN_CALL_FAILED",
@@ -49,7 +51,9 @@ test("a missing node is named, with the module that makes it", () => {
   const error = openFailed("xenevtchn_open", EVTCHN, E.ENOENT);
   expect(error.code).toBe("XEN_OPEN_FAILED");
   expect(error.message).toMatch(/xenevtchn_open: \/dev\/xen\/evtchn: ENOENT .*modprobe xen-evtchn.*ioreqd doctor/);
-  expect(openFailed("xendevicemodel_open", PRIVCMD, E.EACCES).message).toMatch(/\/dev\/xen\/privcmd: EACCES .*run as root/);
+  expect(openFailed("xendevicemodel_open", PRIVCMD, E.EACCES).message).toMatch(
+    /\/dev\/xen\/privcmd: EACCES .*run as root/,
+  );
 });
 
 test("with XENSIM_SOCKET set it speaks of the simulated host instead", () => {

@@ -3,9 +3,10 @@
 
 import { constants as osConstants } from "node:os";
 import { loadAddon } from "../../src/xen/addon.js";
-import { ADAPTERS, openAdapter } from "../../src/xen/ffi/index.js";
+import { ADAPTERS } from "../../src/xen/ffi/index.js";
 import { type FfiAdapter, libraryTable } from "../../src/xen/ffi/table.js";
 import { libc, MAP_FAILED } from "../../src/xen/tables/libc.js";
+import { installedAdapter } from "./adapters.js";
 
 const { EBADF, EINVAL } = osConstants.errno;
 const MAP_PRIVATE_ANONYMOUS = 0x22;
@@ -29,17 +30,8 @@ const more = libraryTable({
   },
 });
 
-function installed(name: (typeof ADAPTERS)[number]): FfiAdapter | null {
-  try {
-    return openAdapter(name);
-  } catch (error) {
-    if (name === "koffi") throw error;
-    return null;
-  }
-}
-
 for (const name of ADAPTERS) {
-  const adapter = installed(name);
+  const adapter = installedAdapter(name);
   const contract = adapter === null ? describe.skip : describe;
   contract(`FFI contract (${name}${adapter === null ? ": not installed" : ""})`, () => {
     const ffi = adapter as FfiAdapter;
@@ -65,7 +57,7 @@ for (const name of ADAPTERS) {
 
     test("strings go in as UTF-8, and nothing comes out of a void function", () => {
       expect(m.strlen("häuser")).toBe(7);
-      expect(m.free(null) ?? undefined).toBeUndefined();
+      expect(m.free(null)).toBeUndefined();
     });
 
     test("errno is that of the call just made", () => {
@@ -136,9 +128,16 @@ for (const name of ADAPTERS) {
     });
 
     test("a required function the library lacks is named, with its library", () => {
-      const table = libraryTable({ soname: "libc.so.6", debian: "libc6", functions: { xen_nosuch: { returns: "int", takes: [] } } });
+      const table = libraryTable({
+        soname: "libc.so.6",
+        debian: "libc6",
+        functions: { xen_nosuch: { returns: "int", takes: [] } },
+      });
       expect(() => ffi.bind(table)).toThrow(
-        expect.objectContaining({ code: "SYMBOL_MISSING", message: expect.stringMatching(/libc\.so\.6 has no function xen_nosuch.*ioreqd doctor/) }),
+        expect.objectContaining({
+          code: "SYMBOL_MISSING",
+          message: expect.stringMatching(/libc\.so\.6 has no function xen_nosuch.*ioreqd doctor/),
+        }),
       );
     });
 
@@ -164,7 +163,9 @@ test("ffi-napi that is not installed says that it is optional", () => {
     expect(() => open("ffi-napi")).toThrow(
       expect.objectContaining({
         code: "ADAPTER_MISSING",
-        message: expect.stringMatching(/^the adapter ffi-napi cannot be loaded: Cannot find module 'ffi-napi'; it is optional: npm install ffi-napi@.*ref-napi@.*--ffi/),
+        message: expect.stringMatching(
+          /^the adapter ffi-napi cannot be loaded: Cannot find module 'ffi-napi'; it is optional: npm install ffi-napi@.*ref-napi@.*--ffi/,
+        ),
       }),
     );
   });

@@ -60,57 +60,60 @@ int main(void) {
   return 0;
 }`;
 
-(here ? test : test.skip)(`offsets and numbers equal those of Xen's headers${here ? "" : ": no libxen-dev here"}`, () => {
-  const dir = mkdtempSync(join(tmpdir(), "ioreqd-layout-"));
-  try {
-    writeFileSync(join(dir, "layout.c"), PROGRAM);
-    // The dm_op structures are for tools only.
-    execFileSync("cc", ["-D__XEN_TOOLS__", "-o", join(dir, "layout"), join(dir, "layout.c")], { stdio: "inherit" });
-    const c = JSON.parse(execFileSync(join(dir, "layout"), { encoding: "utf8" })) as Record<string, number>;
-    expect(c).toEqual({
-      addr: IOREQ.addr,
-      data: IOREQ.data,
-      count: IOREQ.count,
-      size: IOREQ.width,
-      vp_eport: IOREQ.evtchn,
-      "state byte": IOREQ.flags,
-      "state mask": STATE_MASK,
-      "data_is_ptr byte": IOREQ.flags,
-      "data_is_ptr mask": DATA_IS_PTR,
-      "dir byte": IOREQ.flags,
-      "dir mask": DIR_READ,
-      "df byte": IOREQ.flags,
-      "df mask": DIRECTION_FLAG,
-      "type byte": IOREQ.type,
-      "type mask": 0xff,
-      ioreq: IOREQ.size,
-      "slots in a page": MAX_VCPUS,
-      ring: PAGE_SIZE,
-      "ring slot": RING.slotSize,
-      "ring slots": RING.slotCount,
-      "ring at": RING.slots,
-      read_pointer: RING.readPointer,
-      write_pointer: RING.writePointer,
-      NONE: STATE.none,
-      READY: STATE.ready,
-      INPROCESS: STATE.inProcess,
-      RESP: STATE.respReady,
-      READ: 1,
-      PIO: TYPE.pio,
-      COPY: TYPE.copy,
-      PCI: TYPE.pciConfig,
-      TIMEOFFSET: TYPE.timeoffset,
-      INVALIDATE: TYPE.invalidate,
-      OFF: BUFIOREQ.off,
-      LEGACY: BUFIOREQ.legacy,
-      ATOMIC: BUFIOREQ.atomic,
-      vcpus: MAX_VCPUS,
-      end: 0,
-    });
-  } finally {
-    rmSync(dir, { recursive: true });
-  }
-});
+(here ? test : test.skip)(
+  `offsets and numbers equal those of Xen's headers${here ? "" : ": no libxen-dev here"}`,
+  () => {
+    const dir = mkdtempSync(join(tmpdir(), "ioreqd-layout-"));
+    try {
+      writeFileSync(join(dir, "layout.c"), PROGRAM);
+      // The dm_op structures are for tools only.
+      execFileSync("cc", ["-D__XEN_TOOLS__", "-o", join(dir, "layout"), join(dir, "layout.c")], { stdio: "inherit" });
+      const c = JSON.parse(execFileSync(join(dir, "layout"), { encoding: "utf8" })) as Record<string, number>;
+      expect(c).toEqual({
+        addr: IOREQ.addr,
+        data: IOREQ.data,
+        count: IOREQ.count,
+        size: IOREQ.width,
+        vp_eport: IOREQ.evtchn,
+        "state byte": IOREQ.flags,
+        "state mask": STATE_MASK,
+        "data_is_ptr byte": IOREQ.flags,
+        "data_is_ptr mask": DATA_IS_PTR,
+        "dir byte": IOREQ.flags,
+        "dir mask": DIR_READ,
+        "df byte": IOREQ.flags,
+        "df mask": DIRECTION_FLAG,
+        "type byte": IOREQ.type,
+        "type mask": 0xff,
+        ioreq: IOREQ.size,
+        "slots in a page": MAX_VCPUS,
+        ring: PAGE_SIZE,
+        "ring slot": RING.slotSize,
+        "ring slots": RING.slotCount,
+        "ring at": RING.slots,
+        read_pointer: RING.readPointer,
+        write_pointer: RING.writePointer,
+        NONE: STATE.none,
+        READY: STATE.ready,
+        INPROCESS: STATE.inProcess,
+        RESP: STATE.respReady,
+        READ: 1,
+        PIO: TYPE.pio,
+        COPY: TYPE.copy,
+        PCI: TYPE.pciConfig,
+        TIMEOFFSET: TYPE.timeoffset,
+        INVALIDATE: TYPE.invalidate,
+        OFF: BUFIOREQ.off,
+        LEGACY: BUFIOREQ.legacy,
+        ATOMIC: BUFIOREQ.atomic,
+        vcpus: MAX_VCPUS,
+        end: 0,
+      });
+    } finally {
+      rmSync(dir, { recursive: true });
+    }
+  },
+);
 
 test("the words of a slot are the same fields by 32 bits", () => {
   expect(WORD).toEqual({

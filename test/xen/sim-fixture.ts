@@ -7,10 +7,11 @@ import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { type DomId, domId } from "../../src/base/ids.js";
 import { SIM_DOMID, SimHost, type SimHostOptions } from "../../src/sim/host.js";
-import { openAdapter } from "../../src/xen/ffi/index.js";
+import { ADAPTERS, openAdapter } from "../../src/xen/ffi/index.js";
 import { type FfiAdapter, libraryTable } from "../../src/xen/ffi/table.js";
 import { PACKAGE_ROOT, XENSIM_LIBRARIES } from "../../src/xen/libraries.js";
 import { NativeXen } from "../../src/xen/native.js";
+import { installedAdapter } from "./adapters.js";
 
 const SIM_ADDON = join(PACKAGE_ROOT, "native", "build", "xensim", "host.node");
 export const xensimBuilt = existsSync(SIM_ADDON) && existsSync(XENSIM_LIBRARIES);
@@ -57,7 +58,10 @@ export class SimFixture {
       const addon = require(file);
       const result = addon.access(host, vcpu, 0, false, port, width, 0, 0);
       parentPort.postMessage({ result, value: addon.out[0] });`;
-    const worker = new Worker(code, { eval: true, workerData: { file: SIM_ADDON, host: this.sim.id, vcpu, port, width } });
+    const worker = new Worker(code, {
+      eval: true,
+      workerData: { file: SIM_ADDON, host: this.sim.id, vcpu, port, width },
+    });
     this.#workers.push(worker);
     return new Promise((resolve, reject) => {
       worker.on("message", ({ result, value }: { result: number; value: number }) =>
@@ -76,3 +80,23 @@ export class SimFixture {
     rmSync(this.#dir, { recursive: true });
   }
 }
+
+/** A suite over every adapter, each test on a simulated host of its own, which `now()` gives. */
+export function describeOnSim(what: string, suite: (now: () => SimFixture) => void): void {
+  for (const name of ADAPTERS) {
+    const adapter = xensimBuilt ? installedAdapter(name) : null;
+    const why = adapter !== null ? "" : xensimBuilt ? ": not installed" : ": xensim is not built";
+    (adapter === null ? describe.skip : describe)(`${what} (${name}${why})`, () => {
+      let fixture: SimFixture;
+      beforeEach(() => {
+        fixture = new SimFixture(adapter as FfiAdapter);
+      });
+      afterEach(() => fixture.close());
+      suite(() => fixture);
+    });
+  }
+}
+
+/** Matches an IoreqdError with this code and these words in its message. */
+export const coded = (code: string, words = "") =>
+  expect.objectContaining({ code, message: expect.stringContaining(words) });

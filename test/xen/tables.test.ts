@@ -29,7 +29,17 @@ const TYPES: Readonly<Record<string, string>> = {
   "unsigned long": "u64",
 };
 /** Pointers to memory the caller provides; all other pointers are handles or addresses. */
-const BUFFERS = ["ioservid_t", "xen_pfn_t", "evtchn_port_t", "unsigned long", "unsigned int", "int", "size_t", "void *", "struct xen_dm_op_modified_memory_extent"];
+const BUFFERS = [
+  "ioservid_t",
+  "xen_pfn_t",
+  "evtchn_port_t",
+  "unsigned long",
+  "unsigned int",
+  "int",
+  "size_t",
+  "void *",
+  "struct xen_dm_op_modified_memory_extent",
+];
 
 function typeOf(declaration: string): string {
   const text = declaration.replace(/\bconst\b/g, "").trim();
@@ -48,7 +58,9 @@ function declared(header: string, prefix: string): Record<string, { returns: str
     .replace(/\/\*[\s\S]*?\*\//g, "")
     .replace(/^#.*$/gm, "");
   const functions: Record<string, { returns: string; takes: string[] }> = {};
-  for (const [, returns, name, args] of source.matchAll(new RegExp(`([\\w ]+[\\s*]+)(${prefix}_\\w+)\\s*\\(([^;]*)\\)\\s*;`, "g"))) {
+  for (const [, returns, name, args] of source.matchAll(
+    new RegExp(`([\\w ]+[\\s*]+)(${prefix}_\\w+)\\s*\\(([^;]*)\\)\\s*;`, "g"),
+  )) {
     functions[name as string] = {
       returns: typeOf((returns as string).replace(/\s+/g, " ")),
       takes: (args as string).split(",").map((argument) => typeOf(argument.replace(/\s+/g, " "))),
@@ -67,10 +79,13 @@ const tables: ReadonlyArray<[string, LibraryTable]> = [
 for (const [name, table] of tables) {
   const header = join(INCLUDE, `${name}.h`);
   const here = existsSync(header);
-  (here ? test : test.skip)(`every function of ${name}.h is in the table, with its types${here ? "" : ": no libxen-dev here"}`, () => {
-    const signatures = Object.fromEntries(
-      Object.entries(table.functions).map(([symbol, { returns, takes }]) => [symbol, { returns, takes: [...takes] }]),
-    );
-    expect(signatures).toEqual(declared(header, name));
-  });
+  (here ? test : test.skip)(
+    `every function of ${name}.h is in the table, with its types${here ? "" : ": no libxen-dev here"}`,
+    () => {
+      const signatures = Object.fromEntries(
+        Object.entries(table.functions).map(([symbol, { returns, takes }]) => [symbol, { returns, takes: [...takes] }]),
+      );
+      expect(signatures).toEqual(declared(header, name));
+    },
+  );
 }

@@ -57,6 +57,7 @@ export function ffiNapiAdapter(): FfiAdapter {
       const result = raw(...args.map((value, i) => toC(value, takes[i] as CType)));
       // At once: what follows allocates.
       lastErrno = ffi.errno();
+      if (returns === "void") return undefined;
       if (returns === "pointer") return ref.isNull(result as Buffer) ? null : result;
       return typeof result === "string" ? BigInt(result) : result;
     };
@@ -92,7 +93,8 @@ export function ffiNapiAdapter(): FfiAdapter {
 
 /** ffi-napi takes Buffers for pointers, and 64-bit numbers beyond 2^53 as text. */
 function toC(value: unknown, type: CType): unknown {
-  if (ArrayBuffer.isView(value) && !Buffer.isBuffer(value)) return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+  if (ArrayBuffer.isView(value) && !Buffer.isBuffer(value))
+    return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
   if (type === "u64" || type === "i64") return String(value);
   return value;
 }

@@ -5,7 +5,7 @@ import { locate } from "../libraries.js";
 import { missingAdapter, missingLibrary, missingSymbol } from "./missing.js";
 import type { Bound, CType, FfiAdapter, LibraryTable, Pointer, Signature } from "./table.js";
 
-type Koffi = typeof import("koffi", { with: { "resolution-mode": "import" } });
+type Koffi = typeof import("koffi", { with: { "resolution-mode": "import" }});
 
 const C_NAMES: Readonly<Record<CType, string>> = {
   void: "void",

@@ -22,7 +22,8 @@ export function missingSymbol(table: LibraryTable, path: string, symbol: string,
 
 /** `packages`: what npm has to install, as it takes them. */
 export function missingAdapter(name: string, packages: string, cause: unknown): IoreqdError {
-  const advice = name === "koffi" ? `npm install ${packages}` : `it is optional: npm install ${packages}, or leave --ffi out`;
+  const advice =
+    name === "koffi" ? `npm install ${packages}` : `it is optional: npm install ${packages}, or leave --ffi out`;
   return new IoreqdError(
     "ADAPTER_MISSING",
     `the adapter ${name} cannot be loaded: ${firstLine(messageOf(cause))}; ${advice}`,

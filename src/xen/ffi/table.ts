@@ -45,7 +45,13 @@ type InOf<T extends CType> = T extends "pointer"
         ? string
         : number;
 
-type OutOf<T extends CType> = T extends "void" ? void : T extends "pointer" ? Pointer | null : T extends "u64" | "i64" ? number | bigint : number;
+type OutOf<T extends CType> = T extends "void"
+  ? undefined
+  : T extends "pointer"
+    ? Pointer | null
+    : T extends "u64" | "i64"
+      ? number | bigint
+      : number;
 
 type ArgumentsOf<T extends readonly CType[]> = { -readonly [K in keyof T]: InOf<T[K]> };
 

@@ -13,12 +13,27 @@ export const libxendevicemodel = libraryTable({
     xendevicemodel_open: { returns: "pointer", takes: ["pointer", "u32"] },
     xendevicemodel_close: { returns: "int", takes: ["pointer"] },
     xendevicemodel_create_ioreq_server: { returns: "int", takes: ["pointer", "u16", "int", "buffer"] },
-    xendevicemodel_get_ioreq_server_info: { returns: "int", takes: ["pointer", "u16", "u16", "buffer", "buffer", "buffer"] },
-    xendevicemodel_map_io_range_to_ioreq_server: { returns: "int", takes: ["pointer", "u16", "u16", "int", "u64", "u64"] },
-    xendevicemodel_unmap_io_range_from_ioreq_server: { returns: "int", takes: ["pointer", "u16", "u16", "int", "u64", "u64"] },
+    xendevicemodel_get_ioreq_server_info: {
+      returns: "int",
+      takes: ["pointer", "u16", "u16", "buffer", "buffer", "buffer"],
+    },
+    xendevicemodel_map_io_range_to_ioreq_server: {
+      returns: "int",
+      takes: ["pointer", "u16", "u16", "int", "u64", "u64"],
+    },
+    xendevicemodel_unmap_io_range_from_ioreq_server: {
+      returns: "int",
+      takes: ["pointer", "u16", "u16", "int", "u64", "u64"],
+    },
     xendevicemodel_map_mem_type_to_ioreq_server: { returns: "int", takes: ["pointer", "u16", "u16", "u16", "u32"] },
-    xendevicemodel_map_pcidev_to_ioreq_server: { returns: "int", takes: ["pointer", "u16", "u16", "u16", "u8", "u8", "u8"] },
-    xendevicemodel_unmap_pcidev_from_ioreq_server: { returns: "int", takes: ["pointer", "u16", "u16", "u16", "u8", "u8", "u8"] },
+    xendevicemodel_map_pcidev_to_ioreq_server: {
+      returns: "int",
+      takes: ["pointer", "u16", "u16", "u16", "u8", "u8", "u8"],
+    },
+    xendevicemodel_unmap_pcidev_from_ioreq_server: {
+      returns: "int",
+      takes: ["pointer", "u16", "u16", "u16", "u8", "u8", "u8"],
+    },
     xendevicemodel_destroy_ioreq_server: { returns: "int", takes: ["pointer", "u16", "u16"] },
     xendevicemodel_set_ioreq_server_state: { returns: "int", takes: ["pointer", "u16", "u16", "int"] },
     xendevicemodel_set_pci_intx_level: { returns: "int", takes: ["pointer", "u16", "u16", "u8", "u8", "u8", "u32"] },
