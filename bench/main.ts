@@ -21,8 +21,20 @@ function ffi(): Row[] {
   const napi = adapters["ffi-napi"]?.msi;
   const koffi = adapters.koffi?.msi ?? Number.POSITIVE_INFINITY;
   return [
-    { what: "a call of inject_msi's shape through koffi", value: koffi, unit: " ns", hold: 1000, detail: `ffi-napi: ${ns(napi)}` },
-    { what: "IORESP_READY and notify in one call of the addon", value: publish, unit: " ns", hold: 1000, detail: "empty notify" },
+    {
+      what: "a call of inject_msi's shape through koffi",
+      value: koffi,
+      unit: " ns",
+      hold: 1000,
+      detail: `ffi-napi: ${ns(napi)}`,
+    },
+    {
+      what: "IORESP_READY and notify in one call of the addon",
+      value: publish,
+      unit: " ns",
+      hold: 1000,
+      detail: "empty notify",
+    },
   ];
 }
 

@@ -26,7 +26,13 @@ export async function start(): Promise<Row[]> {
   }
   const list = (values: number[]): string => values.map((value) => value.toFixed(0)).join(", ");
   return [
-    { what: "start to ready", value: median(ready), unit: " ms", hold: 200, detail: `${ROUNDS} starts: ${list(ready)}` },
+    {
+      what: "start to ready",
+      value: median(ready),
+      unit: " ms",
+      hold: 200,
+      detail: `${ROUNDS} starts: ${list(ready)}`,
+    },
     {
       what: "resident memory with ten devices, 100,000 accesses served",
       value: median(memory),

@@ -16,7 +16,7 @@ export interface Inspection {
   server: number;
   serverState: string;
   /** vCPUs with a request under way. */
-  requests: Array<{ record: number | "host"; phase: string; attempts: number }>;
+  requests: Array<{ record: number | "host"; phase: string; deaths: number }>;
   devices: Array<{ sbdf: string; device: string; groups: Record<string, Record<string, string>> }>;
 }
 
@@ -48,10 +48,10 @@ export function inspectArena(arena: Arena): Inspection {
   const layout = JSON.parse(arena.layout()) as ArenaLayout;
   const requests = Array.from({ length: HOST_RECORD + 1 }, (_, record) => ({ record, ...arena.record(record) }))
     .filter(({ phase }) => phase !== PHASE.idle)
-    .map(({ record, phase, attempts }) => ({
+    .map(({ record, phase, deaths }) => ({
       record: record === HOST_RECORD ? ("host" as const) : record,
       phase: nameOf(PHASE, phase),
-      attempts,
+      deaths,
     }));
   return {
     domid: arena.header("domid"),
@@ -87,8 +87,8 @@ function shownValue(arena: Arena, place: PlaceDescription): string {
 
 export function formatInspection(inspection: Inspection): string {
   const head = `domain ${inspection.domid}: process ${inspection.pid}, ioreq server ${inspection.server} (${inspection.serverState})`;
-  const requests = inspection.requests.map(({ record, phase, attempts }) =>
-    record === "host" ? `work outside requests: ${phase}` : `vCPU ${record}: ${phase}, attempt ${attempts}`,
+  const requests = inspection.requests.map(({ record, phase, deaths }) =>
+    record === "host" ? `work outside requests: ${phase}` : `vCPU ${record}: ${phase}, ${deaths} processes died in it`,
   );
   const devices = inspection.devices.map(({ sbdf, device, groups }) => {
     const lines = Object.entries(groups).flatMap(([group, places]) =>

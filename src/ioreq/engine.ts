@@ -170,6 +170,7 @@ export class Engine {
       return;
     }
     if (bus.access.outstanding > 0) {
+      arena.setProgress(slot, 0);
       this.#answerLater(
         slot,
         (lateLo, lateHi) => this.#finish(slot, replyLo | lateLo, replyHi | lateHi),

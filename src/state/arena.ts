@@ -30,13 +30,12 @@ export const HEADER = {
   serverState: 5,
   pid: 6,
   journalCount: 7,
-  journalOwner: 8,
-  journalAt: 9,
-  layoutAt: 10,
-  layoutLength: 11,
-  dataAt: 12,
-  dataLength: 13,
-  bufioreqMode: 14,
+  journalAt: 8,
+  layoutAt: 9,
+  layoutLength: 10,
+  dataAt: 11,
+  dataLength: 12,
+  bufioreqMode: 13,
 } as const;
 
 export const MAGIC = 0x51_52_4f_49; // "IORQ"
@@ -48,8 +47,8 @@ export const SERVER_STATE = { none: 0, created: 1, enabled: 2 } as const;
 /** Phases of a record; see docs/architecture.md, "A request is a transaction". */
 export const PHASE = { idle: 0, executing: 1, committed: 2, deferred: 3 } as const;
 
-/** Words of a record. */
-const RECORD = { phase: 0, attempts: 1, replyLo: 2, replyHi: 3, progress: 4 } as const;
+/** Words of a record. `deaths`: how many processes died executing this request. */
+const RECORD = { phase: 0, deaths: 1, replyLo: 2, replyHi: 3, progress: 4 } as const;
 const RECORD_WORDS = 16;
 const RECORDS_AT = 64;
 
@@ -120,7 +119,6 @@ export class Arena {
     i32[HEADER.layoutLength] = text.length;
     i32[HEADER.dataAt] = at.dataAt;
     i32[HEADER.dataLength] = dataLength;
-    i32[HEADER.journalOwner] = -1;
     new Uint8Array(buffer).set(text, at.layoutAt);
     Atomics.store(i32, HEADER.magic, MAGIC);
     return new Arena(buffer);
@@ -161,8 +159,6 @@ export class Arena {
     const i32 = this.i32;
     this.#owner = record;
     this.#count = 0;
-    i32[HEADER.journalOwner] = record;
-    i32[at + RECORD.attempts] = (i32[at + RECORD.attempts] as number) + 1;
     i32[at + RECORD.phase] = PHASE.executing;
   }
 
@@ -191,18 +187,17 @@ export class Arena {
   /** The vCPU has its answer: the record holds nothing any more. */
   release(record: number): void {
     const at = RECORDS_AT + record * RECORD_WORDS;
-    this.i32[at + RECORD.attempts] = 0;
-    this.i32[at + RECORD.progress] = 0;
+    if (this.i32[at + RECORD.deaths] !== 0) this.i32[at + RECORD.deaths] = 0;
     this.i32[at + RECORD.phase] = PHASE.idle;
   }
 
   /** A record as another process sees it. */
-  record(index: number): { phase: number; attempts: number; replyLo: number; replyHi: number; progress: number } {
+  record(index: number): { phase: number; deaths: number; replyLo: number; replyHi: number; progress: number } {
     const at = RECORDS_AT + index * RECORD_WORDS;
     const i32 = this.i32;
     return {
       phase: Atomics.load(i32, at + RECORD.phase),
-      attempts: i32[at + RECORD.attempts] as number,
+      deaths: i32[at + RECORD.deaths] as number,
       replyLo: i32[at + RECORD.replyLo] as number,
       replyHi: i32[at + RECORD.replyHi] as number,
       progress: i32[at + RECORD.progress] as number,
@@ -219,14 +214,18 @@ export class Arena {
    * Returns the record it belonged to, or -1. Call once, before anything else.
    */
   recover(): number {
-    const owner = this.header("journalOwner");
-    const executing = owner >= 0 && owner < RECORD_COUNT && this.record(owner).phase === PHASE.executing;
-    if (executing) {
+    const owner = Array.from({ length: RECORD_COUNT }, (_, record) => record).find(
+      (record) => this.record(record).phase === PHASE.executing,
+    );
+    // Without one the journal is that of a transaction that was committed: nothing to undo.
+    if (owner !== undefined) {
       this.#undo(this.header("journalCount"));
-      Atomics.store(this.i32, RECORDS_AT + owner * RECORD_WORDS + RECORD.phase, PHASE.idle);
+      const at = RECORDS_AT + owner * RECORD_WORDS;
+      this.i32[at + RECORD.deaths] = (this.i32[at + RECORD.deaths] as number) + 1;
+      this.i32[at + RECORD.phase] = PHASE.idle;
     }
     this.#close();
-    return executing ? owner : -1;
+    return owner ?? -1;
   }
 
   /** Store one word (index of 32-bit words in the file), keeping the old one for undo. */
@@ -257,7 +256,6 @@ export class Arena {
   #close(): void {
     this.#owner = -1;
     this.#count = 0;
-    this.i32[HEADER.journalOwner] = -1;
     this.i32[HEADER.journalCount] = 0;
     this.#transaction += 1;
     if (this.#transaction === 0xffff_ffff) {

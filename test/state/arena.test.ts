@@ -63,6 +63,7 @@ test("a process that opens the file after a death in mid-request rolls back what
       const heir = Arena.open(buffer.slice(0));
       expect(heir.record(5).phase).toBe(PHASE.executing);
       expect(heir.recover()).toBe(5);
+      expect(heir.record(5)).toMatchObject({ phase: PHASE.idle, deaths: 1 });
       expect(data(heir)).toEqual(before);
       expect(heir.recover()).toBe(-1);
     }),
@@ -77,7 +78,7 @@ test("a death after the commit loses nothing: the record holds the reply", () =>
   const heir = Arena.open(buffer.slice(0));
   expect(heir.recover()).toBe(-1);
   expect(heir.load(heir.dataAt, 4)).toBe(42);
-  expect(heir.record(1)).toMatchObject({ phase: PHASE.committed, replyLo: 0x1234, replyHi: -1, attempts: 1 });
+  expect(heir.record(1)).toMatchObject({ phase: PHASE.committed, replyLo: 0x1234, replyHi: -1, deaths: 0 });
 });
 
 test("a death between the end of one request and the beginning of the next undoes nothing", () => {
