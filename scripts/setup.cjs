@@ -25,7 +25,10 @@ for (const tool of ["make", process.env.CC || "cc", "ar"]) {
 // npm writes this file last, so it tells when an installation was complete.
 const installed = path.join(root, "node_modules", ".package-lock.json");
 if (newest([path.join(root, "package-lock.json")]) > newest([installed])) {
-  step("installing dependencies", "npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"]);
+  // Not `npm ci`: it wants the packages of every platform in the lock file, also where a registry has not all.
+  step("installing dependencies", "npm", ["install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"], {
+    env: { ...process.env, ...headersBeside(process.execPath) },
+  });
   fs.utimesSync(installed, new Date(), new Date());
 }
 
@@ -37,6 +40,12 @@ if (newest([...sources, path.join(root, "tsconfig.json"), installed]) > newest([
   step("compiling TypeScript", process.execPath, [path.join(root, "node_modules/typescript/bin/tsc"), "-p", root]);
   for (const source of sources) removeOrphans(source);
   fs.writeFileSync(built, "");
+}
+
+/** Where Node.js brings its headers, ffi-napi (which is optional) can be built without fetching them. */
+function headersBeside(node) {
+  const prefix = path.resolve(fs.realpathSync(node), "../..");
+  return fs.existsSync(path.join(prefix, "include/node/node_api.h")) ? { npm_config_nodedir: prefix } : {};
 }
 
 /** Time of the newest file below these places, in ms; 0 where there is none. */
@@ -64,9 +73,9 @@ function removeOrphans(source) {
 }
 
 /** Run a command with its output on our standard error. `quiet`: say nothing when all is well. */
-function step(what, command, args, { quiet = false } = {}) {
+function step(what, command, args, { quiet = false, env = process.env } = {}) {
   if (!quiet) process.stderr.write(`ioreqd: ${what}…\n`);
-  const { error, status } = spawnSync(command, args, { cwd: root, stdio: ["ignore", 2, 2] });
+  const { error, status } = spawnSync(command, args, { cwd: root, env, stdio: ["ignore", 2, 2] });
   if (error) fail(`${what}: cannot run ${command}: ${error.message}`);
   if (status !== 0) fail(`${what} failed; what ${command} said is above.`);
 }
