@@ -15,10 +15,10 @@ export function nearest(word: string, candidates: Iterable<string>): string | un
   return alike && best.distance <= tolerated ? best.word : undefined;
 }
 
-/** "; did you mean edu?" or "", to append to a message. */
+/** "; did you mean edu?" or ".", to append to a message. */
 export function didYouMean(word: string, candidates: Iterable<string>): string {
   const found = nearest(word, candidates);
-  return found === undefined ? "" : `; did you mean ${found}?`;
+  return found === undefined ? "." : `; did you mean ${found}?`;
 }
 
 /** Levenshtein distance. */

@@ -45,8 +45,8 @@ export class RegisterBlock {
   readonly #access: Access;
   readonly #hole: number;
   /** Row that covers this byte, and the same for rows an access may hit exactly. */
-  readonly #rowAt: Int16Array;
-  readonly #exact: Int16Array;
+  readonly #rowAt: Int32Array;
+  readonly #exact: Int32Array;
   readonly #width: Uint8Array;
   readonly #rw: Int32Array;
   readonly #w1c: Int32Array;
@@ -66,8 +66,8 @@ export class RegisterBlock {
     this.arena = arena;
     this.#access = access;
     this.#hole = table.holes === "ones" ? -1 : 0;
-    this.#rowAt = new Int16Array(this.span).fill(NO_ROW);
-    this.#exact = new Int16Array(this.span).fill(NO_ROW);
+    this.#rowAt = new Int32Array(this.span).fill(NO_ROW);
+    this.#exact = new Int32Array(this.span).fill(NO_ROW);
     this.#width = Uint8Array.from(this.rows, (row) => row.width);
     this.#rw = Int32Array.from(this.rows, (row) => row.rw);
     this.#w1c = Int32Array.from(this.rows, (row) => row.w1c);

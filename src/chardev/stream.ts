@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: MIT
 /**
- * A chardev over a Node.js stream, with an end to what waits: input that the
- * device has no room for stops the source; output that nobody takes is kept up
- * to a bound and then dropped, because a guest must not wait for a stranger.
+ * A chardev over a stream of bytes, with an end to what waits: input that the
+ * device has no room for stops the source; for output see Output.
  */
 
-import type { Duplex, Readable, Writable } from "node:stream";
+import type { Readable } from "node:stream";
 import type { Chardev, DeviceLog } from "../pci/define.js";
-
-/** Bytes of output that wait for the other side. */
-const MOST_WAITING = 64 * 1024;
+import { Output, type Sink } from "./output.js";
 
 export interface ChardevRights {
   readonly log: DeviceLog;
@@ -23,35 +20,27 @@ export interface ChardevBackend extends Chardev {
 
 export class StreamChardev implements ChardevBackend {
   readonly #rights: ChardevRights;
+  readonly #output: Output;
   #source: Readable | null = null;
-  #sink: Writable | null = null;
   #room: () => number = () => 0;
   #take: (byte: number) => void = () => {};
-  /** Arrived, and not taken by the device yet: at most what the source gives at once. */
-  #waiting: Buffer = Buffer.alloc(0);
-  #outgoing: number[] = [];
-  #flushing: NodeJS.Immediate | null = null;
+  /** Arrived, and not taken by the device yet: at most what a source gives at once. Outlives its sender. */
+  #arrived: Buffer = Buffer.alloc(0);
   #polling: NodeJS.Immediate | null = null;
   readonly #closed: Array<() => void> = [];
 
   constructor(rights: ChardevRights) {
     this.#rights = rights;
+    this.#output = new Output((bytes) => rights.log.guest("output dropped: nobody takes it", { bytes }));
   }
 
-  /** From now on bytes come from here and go there. Null: nobody is there, and output is dropped. */
-  connect(source: Readable | null, sink: Writable | null): void {
-    this.#source?.removeAllListeners("data");
-    this.#waiting = Buffer.alloc(0);
+  /** From now on bytes come from here and go there. Null: nobody is there. */
+  connect(source: Readable | null, sink: Sink | null): void {
+    this.#source?.off("data", this.#onData);
     this.#source = source;
-    this.#sink = sink;
-    source?.on("data", (chunk: Buffer) => {
-      this.#waiting = this.#waiting.length === 0 ? chunk : Buffer.concat([this.#waiting, chunk]);
-      this.#pump();
-    });
-  }
-
-  connectDuplex(stream: Duplex): void {
-    this.connect(stream, stream);
+    this.#output.connect(sink);
+    source?.on("data", this.#onData);
+    if (this.#arrived.length > 0) source?.pause();
   }
 
   /** What to undo when it is closed. */
@@ -60,9 +49,7 @@ export class StreamChardev implements ChardevBackend {
   }
 
   write(byte: number): void {
-    this.#outgoing.push(byte & 0xff);
-    // After the access is committed, and many bytes at once.
-    this.#flushing ??= setImmediate(() => this.#flush());
+    this.#output.write(byte);
   }
 
   onReceive(room: () => number, take: (byte: number) => void): void {
@@ -71,41 +58,33 @@ export class StreamChardev implements ChardevBackend {
   }
 
   poll(): void {
-    if (this.#waiting.length > 0) this.#polling ??= setImmediate(() => this.#pump());
+    if (this.#arrived.length > 0) this.#polling ??= setImmediate(() => this.#pump());
   }
 
   close(): void {
     if (this.#polling !== null) clearImmediate(this.#polling);
-    if (this.#flushing !== null) {
-      clearImmediate(this.#flushing);
-      this.#flush();
-    }
+    this.#arrived = Buffer.alloc(0);
+    this.#output.flush();
     this.connect(null, null);
     for (const undo of this.#closed.splice(0)) undo();
   }
 
+  readonly #onData = (chunk: Buffer): void => {
+    this.#arrived = this.#arrived.length === 0 ? chunk : Buffer.concat([this.#arrived, chunk]);
+    this.#pump();
+  };
+
   #pump(): void {
     this.#polling = null;
-    const count = Math.min(this.#room(), this.#waiting.length);
+    const count = Math.min(this.#room(), this.#arrived.length);
     if (count > 0) {
-      const bytes = this.#waiting.subarray(0, count);
-      this.#waiting = this.#waiting.subarray(count);
+      const bytes = this.#arrived.subarray(0, count);
+      this.#arrived = this.#arrived.subarray(count);
       this.#rights.host(() => {
         for (const byte of bytes) this.#take(byte);
       });
     }
-    if (this.#waiting.length > 0) this.#source?.pause();
+    if (this.#arrived.length > 0) this.#source?.pause();
     else this.#source?.resume();
-  }
-
-  #flush(): void {
-    this.#flushing = null;
-    const bytes = Buffer.from(this.#outgoing);
-    this.#outgoing = [];
-    const sink = this.#sink;
-    if (sink === null || sink.destroyed) return;
-    const free = Math.max(0, MOST_WAITING - sink.writableLength);
-    if (bytes.length > free) this.#rights.log.guest("output dropped: nobody takes it", { bytes: bytes.length - free });
-    if (free > 0) sink.write(bytes.subarray(0, free));
   }
 }

@@ -2,7 +2,7 @@
 /** `ioreqd devices` and `ioreqd explain DEVICE`: the tables the code really uses, printed. */
 
 import { hex } from "../base/hex.js";
-import { isBytes, type Row, type Rows } from "../bus/table.js";
+import { isBytes, type Row, type Rows, resolveTable } from "../bus/table.js";
 import { devices } from "../devices/index.js";
 import type { BarTable, OptionRow, PciDevice } from "../pci/define.js";
 import { barsOf, configTable } from "../pci/header.js";
@@ -29,7 +29,7 @@ export function explainDevice(name: string): string {
       ["interrupt", device.intx === undefined ? "none" : `INT${device.intx}`],
       ["addr", "bus:device.function; the next free one from 00:10.0 on unless given"],
     ]),
-    ...barsOf(device).map(([index, bar]) => `${barTitle(index, bar)}\n${rows(bar.regs ?? {})}${holes(bar)}`),
+    ...barsOf(device).map(([index, bar]) => explainBar(device, index, bar)),
     `configuration space\n${rows(configTable(device, romSize(device.rom?.length ?? 0), false).regs ?? {})}`,
   ];
   const options = Object.entries(device.options ?? {});
@@ -42,6 +42,12 @@ export function explainDevice(name: string): string {
     );
   if ((device.timers ?? []).length > 0) parts.push(`timers\n  ${(device.timers ?? []).join(", ")}`);
   return parts.join("\n\n");
+}
+
+/** Throws TABLE_INVALID: what is printed is what would be served. */
+function explainBar(device: PciDevice, index: number, bar: BarTable): string {
+  resolveTable(`${device.name} bar${index}`, bar);
+  return `${barTitle(index, bar)}\n${rows(bar.regs ?? {})}${holes(bar)}`;
 }
 
 function barTitle(index: number, bar: BarTable): string {

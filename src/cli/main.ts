@@ -7,8 +7,9 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { IoreqdError, messageOf } from "../base/errors.js";
 import { didYouMean } from "../base/suggest.js";
 
-/** Exit codes: 1 something failed, 2 the command line is wrong. */
+/** Exit codes: something failed; the command line is wrong. */
 const FAILED = 1;
+const MISUSED = 2;
 
 const number =
   (what: string, least: number, most: number) =>
@@ -30,6 +31,7 @@ function program(exit: (code: number) => void): Command {
     .description("A device model for Xen guests: serves PCI devices written in TypeScript as an ioreq server.")
     .version(version())
     .enablePositionalOptions()
+    .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : MISUSED))
     .showSuggestionAfterError()
     .showHelpAfterError("(ioreqd --help tells more)");
 
@@ -113,7 +115,7 @@ function program(exit: (code: number) => void): Command {
   ioreqd.on("command:*", ([word]: string[]) => {
     const known = ioreqd.commands.map((command) => command.name());
     ioreqd.error(`error: there is no command "${word}"${didYouMean(word ?? "", known)} Commands: ${known.join(", ")}`, {
-      exitCode: 2,
+      exitCode: MISUSED,
     });
   });
   return ioreqd;

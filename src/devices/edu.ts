@@ -7,6 +7,7 @@
  * Source: QEMU docs/specs/edu.rst. MSI is not there yet.
  */
 
+import { hex } from "../base/hex.js";
 import type { Register64 } from "../bus/register.js";
 import { definePciDevice } from "../pci/define.js";
 
@@ -51,8 +52,8 @@ export const edu = definePciDevice({
         FACTORIAL: { at: 0x08, rw: ALL, doc: "write n, read n! (32 bits) once STATUS says so" },
         STATUS: { at: 0x20, rw: INTERRUPT_WHEN_DONE, doc: "0x01 computing; 0x80 interrupt when done" },
         IRQ_STATUS: { at: 0x24, doc: "why it interrupts: 0x001 factorial, 0x100 DMA, or what was raised" },
-        IRQ_RAISE: { at: 0x60, doc: "bits to set in IRQ_STATUS" },
-        IRQ_ACK: { at: 0x64, doc: "bits to clear in IRQ_STATUS" },
+        IRQ_RAISE: { at: 0x60, doc: "bits to set in IRQ_STATUS; reads as ones" },
+        IRQ_ACK: { at: 0x64, doc: "bits to clear in IRQ_STATUS; reads as ones" },
         DMA_SRC: { at: 0x80, width: 8, rw: ALL_64, doc: "source address" },
         DMA_DST: { at: 0x88, width: 8, rw: ALL_64, doc: "destination address" },
         DMA_COUNT: { at: 0x90, width: 8, rw: ALL_64, doc: "bytes" },
@@ -83,7 +84,10 @@ export const edu = definePciDevice({
     const mask = (1n << BigInt(Number(options["dma_mask_bits"]))) - 1n;
     const piece = new Uint8Array(BUFFER.size);
 
-    reg.LIVE.onRead((stored) => ~stored);
+    reg.LIVE.onWrite((raw) => {
+      reg.LIVE.value = ~raw;
+    });
+    for (const writeOnly of [reg.IRQ_RAISE, reg.IRQ_ACK]) writeOnly.onRead(() => -1);
     reg.IRQ_RAISE.onWrite((raw) => setIrq(reg.IRQ_STATUS.value | raw));
     reg.IRQ_ACK.onWrite((raw) => setIrq(reg.IRQ_STATUS.value & ~raw));
     function setIrq(bits: number): void {
@@ -122,7 +126,8 @@ export const edu = definePciDevice({
     timers.dma.onExpire(() => {
       const command = reg.DMA_CMD.lo.value;
       if (!transfer(command)) {
-        log.guest("DMA refused", { from: reg.DMA_SRC.value, to: reg.DMA_DST.value, bytes: reg.DMA_COUNT.value });
+        const [from, to, bytes] = [reg.DMA_SRC, reg.DMA_DST, reg.DMA_COUNT].map((parameter) => hex(parameter.value));
+        log.guest("DMA refused", { from, to, bytes });
       }
       reg.DMA_CMD.lo.value = command & ~DMA_RUN;
       if ((command & DMA_INTERRUPT) !== 0) setIrq(reg.IRQ_STATUS.value | IRQ_DMA);
@@ -135,11 +140,13 @@ export const edu = definePciDevice({
       const at = positionInBuffer(card, length);
       if (at === null) return false;
       const bytes = piece.subarray(0, Number(length));
+      const gpa = memory.value & mask;
+      if (gpa !== memory.value) log.guest("DMA address cut to its mask", { wanted: hex(memory.value), used: hex(gpa) });
       if (toMemory) {
         state.buffer.read(at, bytes);
-        return dma.write(memory.value & mask, bytes);
+        return dma.write(gpa, bytes);
       }
-      if (!dma.read(memory.value & mask, bytes)) return false;
+      if (!dma.read(gpa, bytes)) return false;
       state.buffer.write(at, bytes);
       return true;
     }

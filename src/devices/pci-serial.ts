@@ -86,6 +86,7 @@ export const pciSerial = definePciDevice({
     );
 
     // -- interrupts: the cause of highest priority, and the line -----------------------------
+    // OUT2 does not gate the line: that is how the PC wires its own ports, and PCI cards don't.
 
     function cause(): number {
       const enabled = state.enabled;
@@ -127,7 +128,9 @@ export const pciSerial = definePciDevice({
         state.count += 1;
       }
       reg.LSR.value |= LSR.ready;
-      restartTimeout();
+      // A new byte puts a timeout off; one that was told already stays until a byte is read.
+      // Data sheet, "FIFO interrupt mode operation".
+      if (state.timedOut === 0) restartTimeout();
       update();
     }
     function takeReceived(): number {
@@ -195,7 +198,7 @@ export const pciSerial = definePciDevice({
       const before = reg.MSR.value;
       const now = modemLines(reg.MCR.value);
       const changed = (before ^ now) & 0xf0;
-      // RI counts when it goes away, the others when they change. Data sheet 8.7.
+      // RI counts when it goes away, the others when they change. Data sheet, "Modem status register".
       const trailing = (before & ~now & MSR.ri) !== 0 ? MSR.trailingRi : 0;
       reg.MSR.value = now | (before & MSR.deltas) | ((changed & ~MSR.ri) >>> 4) | trailing;
       line.poll();

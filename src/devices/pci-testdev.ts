@@ -13,10 +13,16 @@ import { definePciDevice } from "../pci/define.js";
 /** Where the guest is to write, its width and the value to write. */
 const TARGET = { offset: 0x80, width: 1, data: 0xfa } as const;
 const NAME_BYTES = 32;
+const NO_TEST = 0xff;
 
 const header = (name: string) =>
   ({
-    TEST: { at: 0x00, width: 1, doc: "write the number of a test to start it; reads as the test that runs, or 0xff" },
+    TEST: {
+      at: 0x00,
+      width: 1,
+      reset: NO_TEST,
+      doc: "write the number of a test to start it; reads as the test that runs, or 0xff",
+    },
     WIDTH: { at: 0x01, width: 1, doc: "bytes to write: 1, 2 or 4; 0 when there is no such test" },
     OFFSET: { at: 0x04, doc: "where in this BAR to write" },
     DATA: { at: 0x08, doc: "what to write" },
@@ -25,9 +31,8 @@ const header = (name: string) =>
     TARGET: { at: TARGET.offset, width: TARGET.width, doc: "the place to write to" },
   }) as const;
 
-const memoryRegs = header("mmio");
-const portRegs = header("pio");
-const NO_TEST = 0xff;
+const memoryRegs = header("mmio-no-eventfd");
+const portRegs = header("portio-no-eventfd");
 
 export const pciTestdev = definePciDevice({
   name: "pci-testdev",

@@ -55,13 +55,18 @@ export class Engine {
     this.#guestEvent = parts.guestEvent;
   }
 
+  /** Does this vCPU wait for an answer? A glance. */
+  isReady(slot: number): boolean {
+    return ((this.#u8[slot * IOREQ.size + IOREQ.flags] as number) & STATE_MASK) === STATE.ready;
+  }
+
   /**
    * Answer one vCPU's request, if it has one. Allocates nothing on its usual way.
    * Returns false when the slot was not READY: a spurious wake-up, not an error.
    */
   serve(slot: number): boolean {
+    if (!this.isReady(slot)) return false;
     const byte = slot * IOREQ.size;
-    if (((this.#u8[byte + IOREQ.flags] as number) & STATE_MASK) !== STATE.ready) return false;
     // The glance was cheap; this one makes sure that the fields are read after the state.
     const flags = Atomics.load(this.#u8, byte + IOREQ.flags);
     // From READY to IORESP_READY the slot is ours, flags and all. Nobody waits for this state: it is
@@ -102,6 +107,8 @@ export class Engine {
       this.#counters.timeoffset += 1;
     } else if (type === TYPE.copy || type === TYPE.pio) {
       this.host(() => this.#write(type, 0, lo, width, dataLo, dataHi));
+      // A register that finishes later has nobody waiting for it, least of all the next request.
+      this.#bus.access.begin();
     } else {
       this.#counters.malformed += 1;
     }

@@ -61,7 +61,7 @@ export class RepRequest {
   /** A width and a count that Xen can send. */
   get valid(): boolean {
     const { width, count, type } = this.request;
-    const widths = type === TYPE.copy ? [1, 2, 4, 8] : [1, 2, 4];
+    const widths = type === TYPE.pio ? [1, 2, 4] : [1, 2, 4, 8];
     return widths.includes(width) && count >= 1 && count * width <= MOST_ELEMENTS * 2 && count <= MOST_ELEMENTS;
   }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /**
- * An ioreq server's life: create, map its pages, write its id down, claim the
+ * An ioreq server's life: create, write its id down, map its pages, claim the
  * functions, enable, bind, serve; and back again, with no vCPU left waiting.
  *
  * The id is in the state file before the server is enabled, because Xen has no
@@ -80,16 +80,17 @@ export class IoreqServer {
           { domid },
         );
       }
+      // In this order on the way back: the id is forgotten only when the server is gone.
+      this.#down.defer("forget the server's id", () => arena.setHeader("serverState", SERVER_STATE.none));
       this.id = xen.createIoreqServer(domid, options.bufioreq);
+      arena.setHeader("ioservid", this.id);
+      arena.setHeader("bufioreqMode", BUFIOREQ[options.bufioreq]);
+      arena.setHeader("serverState", SERVER_STATE.created);
       this.#down.defer("destroy the ioreq server", () => xen.destroyIoreqServer(domid, this.id));
       this.#pages = xen.mapIoreqPages(domid, this.id, { ring: options.bufioreq !== "off", vcpus: this.vcpus });
       this.#down.defer("unmap the ioreq pages", () => this.#pages.unmap());
       this.#u8 = new Uint8Array(this.#pages.ioreq);
       this.#ring = this.#pages.ring === null ? null : new BufferedRing(this.#pages.ring);
-      arena.setHeader("ioservid", this.id);
-      arena.setHeader("bufioreqMode", BUFIOREQ[options.bufioreq]);
-      arena.setHeader("serverState", SERVER_STATE.created);
-      this.#down.defer("forget the server's id", () => arena.setHeader("serverState", SERVER_STATE.none));
       this.#channels = xen.openEventChannels();
       this.#down.defer("close the event channels", () => this.#channels.close());
       this.#publish = this.#channels.publisher(this.#pages.ioreq);
@@ -200,20 +201,30 @@ export class IoreqServer {
     this.#lookAround();
   }
 
-  /** Serve whatever is ready: the ring first, for that is the order the guest wrote in. */
+  /**
+   * Serve whatever is ready. What a guest wrote into the ring before it asked must be applied before it is
+   * answered: so the ring is looked at once a request has been seen, not earlier.
+   */
   #lookAround(): boolean {
-    let found = false;
-    if (this.#ring !== null && !this.#ring.empty) {
-      this.#drainRing(this.#ring);
-      found = true;
+    let found = this.#drainRing();
+    for (let vcpu = 0; vcpu < this.vcpus; vcpu += 1) {
+      if (!this.engine.isReady(vcpu)) continue;
+      this.#drainRing();
+      if (this.engine.serve(vcpu)) found = true;
     }
-    for (let vcpu = 0; vcpu < this.vcpus; vcpu += 1) if (this.engine.serve(vcpu)) found = true;
     return found;
   }
 
-  #drainRing(ring: BufferedRing): void {
-    ring.drain((type, lo, width, dataLo, dataHi) => this.engine.applyBuffered(type, lo, width, dataLo, dataHi));
+  /** Returns whether there was anything. */
+  #drainRing(): boolean {
+    const ring = this.#ring;
+    if (ring === null || ring.empty) return false;
+    return ring.drain(this.#applyBuffered) > 0;
   }
+
+  readonly #applyBuffered = (type: number, lo: number, width: number, dataLo: number, dataHi: number): void => {
+    this.engine.applyBuffered(type, lo, width, dataLo, dataHi);
+  };
 
   #answer(slot: number): void {
     if (this.#publish(slot, this.#ports[slot] as EvtchnPort) !== 0) this.counters.notifyErrors += 1;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /**
- * What a guest can cause: counted always, printed at most once a second, with
- * the number of events since the last line. A guest can't fill the disk.
+ * What a guest can cause: counted always, printed when it happens for the first
+ * time and from then on at most once a second for all kinds together, with the
+ * number of events since the last line. A guest can't fill the disk.
  */
 
 import type { Logger } from "./log.js";
@@ -29,7 +30,8 @@ export class GuestEvents {
     const count = (this.counts.get(kind) ?? 0) + 1;
     this.counts.set(kind, count);
     const now = this.#now();
-    if (now - this.#printedAt < INTERVAL_MS) {
+    // The first of a kind is always news: one kind must not hide another.
+    if (count > 1 && now - this.#printedAt < INTERVAL_MS) {
       this.#suppressed += 1;
       return;
     }

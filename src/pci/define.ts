@@ -71,7 +71,7 @@ export interface Timer {
 
 /** A stream of bytes to and from the outside: stdio, pty, file, unix socket. */
 export interface Chardev {
-  /** Send one byte. Bytes the other side can't take yet wait, up to 64 KiB; then the oldest are dropped and counted. */
+  /** Send one byte. Bytes the other side can't take yet wait, up to 64 KiB; what comes then is dropped, and told. */
   write(byte: number): void;
   /** Bytes from outside. `room()` says how many the device can take now; others wait. */
   onReceive(room: () => number, take: (byte: number) => void): void;

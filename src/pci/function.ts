@@ -8,7 +8,7 @@ import { RegisterBlock } from "../bus/block.js";
 import { type Register, registersOf } from "../bus/register.js";
 import { BAR, COMMAND, CONFIG, STATUS } from "../spec/pci.js";
 import type { Arena } from "../state/arena.js";
-import { fieldsOf } from "../state/fields.js";
+import { fieldsOf, placeFields } from "../state/fields.js";
 import type { BarTable, Intx } from "./define.js";
 import { barAddress, barsOf } from "./header.js";
 import type { FunctionPlan } from "./plan.js";
@@ -76,10 +76,13 @@ export class PciFunction {
     }
   }
 
-  /** Every register at its reset value, no timer running, the line low. Within a transaction. */
+  /** Every register at its reset value, declared state zero, no timer running, the line low. Within a transaction. */
   reset(): void {
     this.config.reset();
     for (const { block } of this.#blocks) block.reset();
+    const state = this.#arena.dataAt + this.plan.at.state;
+    const { length } = placeFields(this.plan.device.state ?? {});
+    for (let at = 0; at < length; at += 4) this.#arena.setWord((state + at) >>> 2, 0);
     this.#arena.setWord(this.#intxWord, 0);
     this.timers.reset();
     this.#changes.decode = true;

@@ -2,7 +2,7 @@
 /** From a list of devices to places in the arena: done before anything is created, so mistakes cost nothing. */
 
 import { IoreqdError } from "../base/errors.js";
-import { formatSbdf, functionOf, type Sbdf } from "../base/ids.js";
+import { busOf, formatSbdf, functionOf, type Sbdf, segmentOf } from "../base/ids.js";
 import { blockSpan } from "../bus/block.js";
 import { type BlockTable, isBytes, resolveTable, rowLength } from "../bus/table.js";
 import { placeFields } from "../state/fields.js";
@@ -100,6 +100,14 @@ function placeBlock(builder: LayoutBuilder, entry: DeviceDescription, name: stri
 
 /** Function 0 must exist where any other does: a guest that finds none looks no further. Source: PCI 3.0 3.2.2.3.4. */
 function checkAddresses(requests: readonly DeviceRequest[]): void {
+  for (const { sbdf, device } of requests) {
+    if (segmentOf(sbdf) === 0 && busOf(sbdf) === 0) continue;
+    throw new IoreqdError(
+      "BUS_UNKNOWN",
+      `${device.name} is to be at ${formatSbdf(sbdf)}; there is only bus 0 of segment 0, so give addr=device.function`,
+      { sbdf: formatSbdf(sbdf) },
+    );
+  }
   const taken = new Map<number, string>();
   for (const { sbdf, device } of requests) {
     const other = taken.get(sbdf);

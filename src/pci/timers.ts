@@ -108,11 +108,16 @@ class DeviceTimer implements Timer {
   #expire(): void {
     this.#handle = null;
     this.#handleDeadline = 0;
+    let done = true;
     this.host(() => {
       // setTimeout rounds down to whole milliseconds; what is early waits again in sync().
       if (!this.running || this.#arena.view.getFloat64(this.#at + DEADLINE, true) > monotonic()) return;
+      done = false;
       this.stop();
       this.#handler();
+      done = true;
     });
+    // A handler that threw was undone, and its timer runs again: it would throw for ever.
+    if (!done) this.host(() => this.stop());
   }
 }

@@ -2,7 +2,7 @@
 /**
  * The shared pages of an ioreq server, as numbers.
  *
- * Source: Xen public/hvm/ioreq.h. Checked against the C header by test/spec/layout.test.ts.
+ * Source: Xen public/hvm/ioreq.h. Checked against the C header by test/xen/layout.test.ts.
  */
 
 /** struct ioreq, one per vCPU in the synchronous page. Offsets and size in bytes. */
@@ -48,5 +48,5 @@ export const PAGE_SIZE = 4096;
 /** struct buffered_iopage: two free-running u32 pointers, then 511 slots of 8 bytes. */
 export const RING = { readPointer: 0, writePointer: 4, slots: 8, slotSize: 8, slotCount: 511 } as const;
 
-/** HVM_IOREQSRV_BUFIOREQ_*. Source: Xen public/hvm/dm_op.h. */
+/** HVM_IOREQSRV_BUFIOREQ_*. Source: Xen public/hvm/hvm_op.h. */
 export const BUFIOREQ = { off: 0, legacy: 1, atomic: 2 } as const;

@@ -7,7 +7,7 @@ import type { FfiAdapter } from "./ffi/table.js";
 import { libc } from "./tables/libc.js";
 
 export interface Pty {
-  /** The master's file descriptor; the caller closes it. */
+  /** The master's file descriptor, open with O_NONBLOCK: a reader that stands still must not stop us. The caller closes it. */
   readonly fd: number;
   /** "/dev/pts/3": what the other side opens. */
   readonly path: string;
@@ -16,7 +16,7 @@ export interface Pty {
 /** Throws fs errors, or XEN_CALL_FAILED naming the function of libc. */
 export function openPty(ffi: FfiAdapter): Pty {
   const c = ffi.bind(libc);
-  const fd = openSync("/dev/ptmx", constants.O_RDWR | constants.O_NOCTTY);
+  const fd = openSync("/dev/ptmx", constants.O_RDWR | constants.O_NOCTTY | constants.O_NONBLOCK);
   const name = new Uint8Array(64);
   const failed =
     c.grantpt(fd) !== 0

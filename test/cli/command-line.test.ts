@@ -78,6 +78,26 @@ test("explain prints the table the code uses", () => {
   expect(stdout).toMatch(/delay=/);
 });
 
+test("explain refuses a table that could not be served", () =>
+  withDirectory((directory) => {
+    const file = join(directory, "wrong.js");
+    const bars = "{ 0: { space: 'mem32', size: 16, regs: { A: { at: 0 }, B: { at: 2 } } } }";
+    writeFileSync(
+      file,
+      `module.exports = { name: "wrong", ident: { vendor: 1, device: 1, classCode: 0 }, bars: ${bars} };`,
+    );
+    const { status, stderr } = ioreqd("explain", file);
+    expect(stderr).toContain("registers A and B overlap at 0x2");
+    expect(status).toBe(1);
+  }));
+
+test("the exit code tells a wrong command line (2) from a failure (1)", () => {
+  expect(ioreqd("run", "--bogus").status).toBe(2);
+  expect(ioreqd("bogus").status).toBe(2);
+  expect(ioreqd("explain", "edx").status).toBe(1);
+  expect(ioreqd("--help").status).toBe(0);
+});
+
 test("doctor tells each lack with its fix", () => {
   const { stdout, status } = ioreqd("doctor");
   expect(stdout).toMatch(/LACK {2}\/dev\/xen\/evtchn/);
