@@ -81,19 +81,30 @@ function build(): { engine: Engine; words: Int32Array; bytes: Uint8Array } {
   return { engine, words: new Int32Array(page), bytes };
 }
 
-/** Half reads of a register with a handler that stores, half writes of a plain one. */
+/** What Xen does: half reads of a register with a handler that stores, half writes of a plain one. */
+function post(words: Int32Array, bytes: Uint8Array, i: number): void {
+  const write = i & 1;
+  words[WORD.addrLo] = (BASE + (i % DEVICES) * PAGE_SIZE + write * 4) | 0;
+  words[WORD.addrHi] = 0;
+  words[WORD.dataLo] = i;
+  words[WORD.count] = 1;
+  words[WORD.width] = 4;
+  bytes[IOREQ.type] = TYPE.copy;
+  bytes[IOREQ.flags] = STATE.ready | (write === 1 ? 0 : DIR_READ);
+}
+
 function drive(engine: Engine, words: Int32Array, bytes: Uint8Array, accesses: number): void {
   for (let i = 0; i < accesses; i += 1) {
-    const write = i & 1;
-    words[WORD.addrLo] = (BASE + (i % DEVICES) * PAGE_SIZE + write * 4) | 0;
-    words[WORD.addrHi] = 0;
-    words[WORD.dataLo] = i;
-    words[WORD.count] = 1;
-    words[WORD.width] = 4;
-    bytes[IOREQ.type] = TYPE.copy;
-    bytes[IOREQ.flags] = STATE.ready | (write === 1 ? 0 : DIR_READ);
+    post(words, bytes, i);
     engine.serve(0);
   }
+}
+
+/** Nanoseconds of posting alone, which is not ours. */
+function postingNs(words: Int32Array, bytes: Uint8Array): number {
+  const start = process.hrtime.bigint();
+  for (let i = 0; i < ACCESSES; i += 1) post(words, bytes, i);
+  return Number(process.hrtime.bigint() - start) / ACCESSES;
 }
 
 /** How fast this machine is, in something everybody can compare. */
@@ -119,7 +130,9 @@ export async function access(): Promise<Row[]> {
   observer.observe({ entryTypes: ["gc"] });
   const start = process.hrtime.bigint();
   drive(engine, words, bytes, ACCESSES);
-  const ns = Number(process.hrtime.bigint() - start) / ACCESSES;
+  const total = Number(process.hrtime.bigint() - start) / ACCESSES;
+  const posting = postingNs(words, bytes);
+  const ns = total - posting;
   const store = storeNs();
   await new Promise((resolve) => setImmediate(resolve));
   observer.disconnect();
@@ -129,7 +142,7 @@ export async function access(): Promise<Row[]> {
       value: ns,
       unit: " ns",
       hold: 150,
-      detail: `${ACCESSES} accesses, ${DEVICES} devices; one Atomics.store takes ${store.toFixed(1)} ns here`,
+      detail: `${ACCESSES} accesses, ${DEVICES} devices, ${posting.toFixed(0)} ns for posting taken off; one Atomics.store takes ${store.toFixed(1)} ns here`,
     },
     {
       what: "garbage collections in those accesses",

@@ -59,14 +59,20 @@ export class Segment {
   }
 }
 
+const PAGE_BITS = 12;
+/** A power of two. */
+const RECENT = 64;
+
 export class AddressMap {
   #segments: Segment[] = [];
   #firsts = new Float64Array(0);
-  #recent: Segment | null = null;
+  /** Segments found before, by bits of their page: devices take turns, so one is not enough. */
+  readonly #recent: Array<Segment | null> = new Array<Segment | null>(RECENT).fill(null);
 
   /** The segment at an address (two int32 halves), or null. */
   find(hi: number, lo: number): Segment | null {
-    const recent = this.#recent;
+    const place = (lo >>> PAGE_BITS) & (RECENT - 1);
+    const recent = this.#recent[place] as Segment | null;
     if (recent?.contains(hi, lo)) return recent;
     const address = (hi >>> 0) * 0x1_0000_0000 + (lo >>> 0);
     let low = 0;
@@ -78,13 +84,13 @@ export class AddressMap {
     }
     const segment = high >= 0 ? (this.#segments[high] as Segment) : null;
     if (!segment?.contains(hi, lo)) return null;
-    this.#recent = segment;
+    this.#recent[place] = segment;
     return segment;
   }
 
   /** Replace all regions. */
   set(regions: readonly Region[]): void {
-    this.#recent = null;
+    this.#recent.fill(null);
     this.#segments = cut(regions);
     this.#firsts = Float64Array.from(this.#segments, (segment) => segment.first);
   }
