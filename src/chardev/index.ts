@@ -13,7 +13,7 @@ export { type ChardevSpec, parseChardevSpec } from "./spec.js";
 export type { ChardevBackend, ChardevRights } from "./stream.js";
 
 export interface ChardevOpener extends ChardevRights {
-  /** Node.js can't open a pseudo terminal by itself: see src/xen/pty.ts. `fd` is open with O_NONBLOCK. */
+  /** Node.js can't open a pseudo terminal by itself: see src/xen/pty.ts. `fd` is in raw mode and open with O_NONBLOCK. */
   openPty(): { readonly fd: number; readonly path: string };
 }
 
@@ -53,7 +53,6 @@ function openPtyChardev(chardev: StreamChardev, { log, openPty }: ChardevOpener)
   // While nobody has the other end open a read fails; so one is always open, by us.
   const other = openSync(path, constants.O_RDWR | constants.O_NOCTTY);
   const stream = new ReadStream(fd);
-  stream.setRawMode(true);
   stream.on("error", (error) => log.info({ pty: path, error: messageOf(error) }, "pty lost"));
   chardev.connect(
     stream,

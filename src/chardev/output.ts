@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 /**
  * Bytes on their way out. They wait here while the other side is slow, up to a
- * bound; then the oldest go, because a guest must not wait for a stranger and
- * the end of a log says more than its beginning.
+ * bound; what comes then is dropped, because a guest must not wait for a stranger.
  */
 
 import { writeSync } from "node:fs";
@@ -69,6 +68,7 @@ export class Output {
   #dropped = 0;
   #sink: Sink | null = null;
   #flushing: NodeJS.Immediate | null = null;
+  #telling: NodeJS.Immediate | null = null;
   #waiting: (() => void) | null = null;
   readonly #overflowed: (bytes: number) => void;
 
@@ -81,15 +81,15 @@ export class Output {
   connect(sink: Sink | null): void {
     this.#cancel();
     this.#length = 0;
-    this.#dropped = 0;
     this.#sink = sink;
   }
 
   write(byte: number): void {
     if (this.#sink === null) return;
     if (this.#length === MOST_WAITING) {
-      this.#take(1);
       this.#dropped += 1;
+      this.#telling ??= setImmediate(() => this.#tell()); // not in flush(): a sink that is stuck has none
+      return;
     }
     this.#ring[(this.#first + this.#length) % MOST_WAITING] = byte;
     this.#length += 1;
@@ -110,9 +110,12 @@ export class Output {
       this.#waiting = sink.whenReady(() => this.flush());
       break;
     }
-    const dropped = this.#dropped;
+  }
+
+  #tell(): void {
+    this.#telling = null;
+    this.#overflowed(this.#dropped);
     this.#dropped = 0;
-    if (dropped > 0) this.#overflowed(dropped);
   }
 
   #take(count: number): void {

@@ -163,7 +163,10 @@ describe("DMA", () => {
   });
 
   test("cuts an address to its mask: 28 bits unless told, as many as told", () => {
-    for (const [bits, seen] of [[28, ["DMA address cut to its mask"]], [36, ["DMA refused"]]] as const) {
+    for (const [bits, seen] of [
+      [28, ["DMA address cut to its mask"]],
+      [36, ["DMA refused"]],
+    ] as const) {
       const { machine, write8, transfer, write } = build({ dma_mask_bits: bits });
       machine.ram.set(Buffer.from("mask"), 0x1000);
       transfer(0, BUFFER, 4, 0);

@@ -108,6 +108,34 @@ describe.each(devices.map((device) => [device.name, device] as const))("%s", (_n
     );
   });
 
+  test("nor when time passes in between and timers run out", () => {
+    // Date stays real: it is what ends the run.
+    jest.useFakeTimers({ doNotFake: ["Date", "performance"] });
+    const step = fc.tuple(fc.oneof(memoryAccess, portAccess, configAccess), fc.constantFrom(0, 0, 1, 10, 300));
+    try {
+      fc.assert(
+        fc.property(fc.array(step, { maxLength: 40 }), (list) => {
+          const machine = fresh(device);
+          try {
+            for (const [request, ms] of list) {
+              machine.post(request);
+              jest.advanceTimersByTime(ms);
+              machine.engine.abandonLate();
+            }
+            jest.advanceTimersByTime(1000);
+            expect(machine.counters.handlerErrors).toBe(0);
+            expect(jest.getTimerCount()).toBe(0);
+          } finally {
+            machine.end();
+          }
+        }),
+        RUNS,
+      );
+    } finally {
+      jest.useRealTimers();
+    }
+  });
+
   test("read-only bits of configuration space never change", () => {
     fc.assert(
       fc.property(requests(40), (list) => {

@@ -11,10 +11,17 @@ export const libc = libraryTable({
     munmap: { returns: "int", takes: ["pointer", "u64"] },
     grantpt: { returns: "int", takes: ["int"] },
     unlockpt: { returns: "int", takes: ["int"] },
+    tcgetattr: { returns: "int", takes: ["int", "buffer"] },
+    cfmakeraw: { returns: "void", takes: ["buffer"] },
+    tcsetattr: { returns: "int", takes: ["int", "int", "buffer"] },
     /** Returns the errno itself. */
     ptsname_r: { returns: "int", takes: ["int", "buffer", "u64"] },
   },
 });
+
+/** Bytes that hold a struct termios, and tcsetattr's TCSANOW. Source: termios(3); glibc's struct has 60. */
+export const TERMIOS_SIZE = 256;
+export const TCSANOW = 0;
 
 /** Source: Linux include/uapi/asm-generic/mman-common.h. */
 export const PROT_READ = 1;
