@@ -51,7 +51,7 @@ NAPI_MODULE_INIT()
     } functions[] = {
         { "pollStart", poll_start }, { "pollStop", poll_stop },       { "pollDrain", poll_drain },
         { "pollRef", poll_ref },     { "publisher", publisher_make }, { "revoke", publisher_revoke },
-        { "detach", detach },
+        { "pollSleep", poll_sleep }, { "detach", detach },
     };
     struct instance *instance = calloc(1, sizeof(*instance));
 

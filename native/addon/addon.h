@@ -27,6 +27,7 @@ struct instance {
 napi_value poll_start(napi_env env, napi_callback_info info);
 napi_value poll_stop(napi_env env, napi_callback_info info);
 napi_value poll_drain(napi_env env, napi_callback_info info);
+napi_value poll_sleep(napi_env env, napi_callback_info info);
 napi_value poll_ref(napi_env env, napi_callback_info info);
 
 napi_value publisher_make(napi_env env, napi_callback_info info);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Readiness of an event-channel fd on the loop of the environment that asks, and all pending ports
- * taken with one read. Reading the fd yields 32-bit port numbers.
- * Source: Linux drivers/xen/evtchn.c, evtchn_read().
+ * Readiness of an event-channel fd on the loop of the environment that asks, all pending ports
+ * taken with one read, and a short sleep that ends as soon as the loop has anything to do.
+ * Reading the fd yields 32-bit port numbers. Source: Linux drivers/xen/evtchn.c, evtchn_read().
  */
 #include "addon.h"
 #include "uv-abi.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,7 +23,7 @@ struct poller {
     napi_env env;
     uv_poll_t *handle; /* NULL once stopped */
     napi_async_cleanup_hook_handle cleanup;
-    napi_ref on_pending, on_failure, array;
+    napi_ref on_readable, array;
     uint8_t *ports;
     size_t carry; /* bytes of a port number whose rest has not arrived: only a byte stream does this */
     uint8_t partial[sizeof(uint32_t)];
@@ -49,8 +50,7 @@ static void stop(struct poller *p)
 {
     if (p->handle == NULL)
         return;
-    napi_delete_reference(p->env, p->on_pending);
-    napi_delete_reference(p->env, p->on_failure);
+    napi_delete_reference(p->env, p->on_readable);
     napi_delete_reference(p->env, p->array);
     p->ports = NULL;
     /* uv_close() stops polling at once; the memory is needed until it calls back. */
@@ -85,46 +85,24 @@ static int drain(struct poller *p)
     return (int)(bytes / sizeof(uint32_t));
 }
 
-static void call(struct poller *p, napi_ref function, int argument)
-{
-    napi_env env = p->env;
-    napi_value fn, self, arg, error;
-
-    if (napi_get_reference_value(env, function, &fn) != napi_ok || napi_get_undefined(env, &self) != napi_ok ||
-        napi_create_int32(env, argument, &arg) != napi_ok)
-        return;
-    /* Not napi_make_callback(): it also runs promise jobs and ticks, and costs up to 17 us more. */
-    if (napi_call_function(env, self, fn, 1, &arg, NULL) == napi_pending_exception &&
-        napi_get_and_clear_last_exception(env, &error) == napi_ok)
-        napi_fatal_exception(env, error);
-}
-
+/* Also when polling failed: then draining tells why. */
 static void ready(uv_poll_t *handle, int status, int events)
 {
     struct poller *p = uv_handle_get_data(handle);
     napi_env env = p->env;
     napi_handle_scope scope;
-    int count;
+    napi_value fn, self, error;
 
+    (void)status;
     (void)events;
     if (napi_open_handle_scope(env, &scope) != napi_ok)
         return;
     p->owners++; /* JavaScript may stop the poller while we are in it */
-    count = status < 0 ? status : drain(p);
-    if (count > 0) {
-        call(p, p->on_pending, count);
-    } else if (count < 0) {
-        napi_value failed;
-        napi_ref on_failure = NULL;
-
-        /* Stop first, so that a failure is told once; the function outlives that. */
-        if (napi_get_reference_value(env, p->on_failure, &failed) == napi_ok &&
-            napi_create_reference(env, failed, 1, &on_failure) == napi_ok) {
-            stop(p);
-            call(p, on_failure, -count);
-            napi_delete_reference(env, on_failure);
-        }
-    }
+    /* Not napi_make_callback(): it also runs promise jobs and ticks, and costs up to 17 us more. */
+    if (napi_get_reference_value(env, p->on_readable, &fn) == napi_ok && napi_get_undefined(env, &self) == napi_ok &&
+        napi_call_function(env, self, fn, 0, NULL, NULL) == napi_pending_exception &&
+        napi_get_and_clear_last_exception(env, &error) == napi_ok)
+        napi_fatal_exception(env, error);
     disown(p);
     napi_close_handle_scope(env, scope);
 }
@@ -151,8 +129,7 @@ static struct poller *argument(napi_env env, napi_callback_info info, size_t arg
 
 static napi_value start_failed(napi_env env, struct poller *p, uv_poll_t *handle, int error)
 {
-    napi_delete_reference(env, p->on_pending);
-    napi_delete_reference(env, p->on_failure);
+    napi_delete_reference(env, p->on_readable);
     napi_delete_reference(env, p->array);
     free(handle);
     free(p);
@@ -160,26 +137,25 @@ static napi_value start_failed(napi_env env, struct poller *p, uv_poll_t *handle
                       error == EPERM ? "this fd cannot be polled" : strerror(error));
 }
 
-/* pollStart(fd, onPending: (count) => void, onFailure: (errno) => void): { poller, ports: Uint32Array } */
+/* pollStart(fd, onReadable: () => void): { poller, ports: Uint32Array } */
 napi_value poll_start(napi_env env, napi_callback_info info)
 {
-    size_t argc = 3;
-    napi_value argv[3], buffer, array, external, result;
+    size_t argc = 2;
+    napi_value argv[2], buffer, array, external, result;
     void *ports;
     uv_loop_t *loop;
     struct poller *p = calloc(1, sizeof(*p));
     uv_poll_t *handle = calloc(1, uv_handle_size(UV_POLL));
     int error;
 
-    if (p == NULL || handle == NULL || napi_get_cb_info(env, info, &argc, argv, NULL, NULL) != napi_ok || argc != 3 ||
+    if (p == NULL || handle == NULL || napi_get_cb_info(env, info, &argc, argv, NULL, NULL) != napi_ok || argc != 2 ||
         napi_get_value_int32(env, argv[0], &p->fd) != napi_ok ||
-        napi_create_reference(env, argv[1], 1, &p->on_pending) != napi_ok) {
+        napi_create_reference(env, argv[1], 1, &p->on_readable) != napi_ok) {
         free(handle);
         free(p);
-        return throw_code(env, "EINVAL", "pollStart needs an fd and two functions");
+        return throw_code(env, "EINVAL", "pollStart needs an fd and a function");
     }
-    if (napi_create_reference(env, argv[2], 1, &p->on_failure) != napi_ok ||
-        napi_create_arraybuffer(env, MAX_PORTS * sizeof(uint32_t), &ports, &buffer) != napi_ok ||
+    if (napi_create_arraybuffer(env, MAX_PORTS * sizeof(uint32_t), &ports, &buffer) != napi_ok ||
         napi_create_typedarray(env, napi_uint32_array, MAX_PORTS, buffer, 0, &array) != napi_ok ||
         napi_create_reference(env, array, 1, &p->array) != napi_ok ||
         napi_create_object(env, &result) != napi_ok || napi_set_named_property(env, result, "ports", array) != napi_ok ||
@@ -226,6 +202,35 @@ napi_value poll_drain(napi_env env, napi_callback_info info)
     if (p == NULL)
         return NULL;
     return napi_create_int32(env, p->handle == NULL ? 0 : drain(p), &result) == napi_ok ? result : NULL;
+}
+
+/*
+ * pollSleep(poller, ms): boolean
+ *
+ * Sleep until an event is pending: true. False when anything else on the loop wants its turn (the loop's own
+ * descriptor is readable, a timer or an immediate is due), when the time is over, or once stopped. One system
+ * call, where a turn of the loop takes four: on a PV dom0 also reading the clock is one.
+ */
+napi_value poll_sleep(napi_env env, napi_callback_info info)
+{
+    napi_value argv[2], result;
+    struct poller *p = argument(env, info, 2, argv);
+    int32_t most;
+    bool pending = false;
+
+    if (p == NULL || napi_get_value_int32(env, argv[1], &most) != napi_ok)
+        return NULL;
+    if (p->handle != NULL) {
+        uv_loop_t *loop = uv_handle_get_loop(p->handle);
+        struct pollfd fds[2] = { { .fd = p->fd, .events = POLLIN }, { .fd = uv_backend_fd(loop), .events = POLLIN } };
+        int due = uv_backend_timeout(loop); /* -1: no timer */
+
+        if (due < 0 || due > most)
+            due = most;
+        /* The loop watches our descriptor too, so only what it says without ours counts. */
+        pending = due > 0 && poll(fds, 2, due) > 0 && fds[0].revents != 0;
+    }
+    return napi_get_boolean(env, pending, &result) == napi_ok ? result : NULL;
 }
 
 /* pollRef(poller, alive: boolean): whether it keeps the loop alive. */

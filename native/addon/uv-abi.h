@@ -27,5 +27,8 @@ int uv_poll_start(uv_poll_t *handle, int events, uv_poll_cb cb);
 void uv_close(uv_handle_t *handle, uv_close_cb cb);
 void uv_ref(uv_handle_t *handle);
 void uv_unref(uv_handle_t *handle);
+uv_loop_t *uv_handle_get_loop(const uv_handle_t *handle);
+int uv_backend_fd(const uv_loop_t *loop);
+int uv_backend_timeout(const uv_loop_t *loop);
 
 #endif

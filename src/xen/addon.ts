@@ -12,18 +12,15 @@ interface PollerHandle {
 
 export interface Addon {
   /**
-   * Polls `fd` on this thread's loop. `onPending(count)` finds the port numbers in `ports`;
-   * `onFailure(errno)` is called once, after which the poller is stopped: EPIPE at end of file.
-   * Throws an Error with code EBADF or EINVAL when the fd cannot be polled.
+   * Polls `fd` on this thread's loop. `onReadable` is called for as long as there is something to drain, a
+   * failure included. Throws an Error with code EBADF or EINVAL when the fd cannot be polled.
    */
-  pollStart(
-    fd: number,
-    onPending: (count: number) => void,
-    onFailure: (errno: number) => void,
-  ): { poller: PollerHandle; ports: Uint32Array };
+  pollStart(fd: number, onReadable: () => void): { poller: PollerHandle; ports: Uint32Array };
   pollStop(of: PollerHandle): void;
-  /** Reads what is pending now: a count, or a negative errno. 0 once stopped. */
+  /** Reads what is pending now: a count of port numbers in `ports`, or a negative errno (EPIPE at end of file). 0 once stopped. */
   pollDrain(of: PollerHandle): number;
+  /** Sleeps up to `ms` until something can be drained (true) or the loop has something else to do (false). */
+  pollSleep(of: PollerHandle, ms: number): boolean;
   pollRef(of: PollerHandle, alive: boolean): void;
   /** `library` as it was loaded, the address of a xenevtchn handle, the page of slots. Returns 0 or an errno. */
   publisher(library: string, handle: bigint, page: ArrayBuffer): (slot: number, port: EvtchnPort) => number;

@@ -49,21 +49,20 @@ export class NativeEventChannels implements EventChannels {
     if (this.#lib.xenevtchn_unmask(this.#open, port) !== 0) throw callFailed("unmask", { port }, this.#ffi.errno());
   }
 
-  poll(onPending: (count: number) => void, onFailure: (error: Error) => void): EventPoller {
+  poll(onReadable: () => void, onFailure: (error: Error) => void): EventPoller {
     void this.#open;
     const addon = this.#addon;
-    const failed = (errno: number): void => {
-      this.#pollers.delete(made);
-      onFailure(eventsLost(errno));
-    };
-    const { poller, ports } = addon.pollStart(this.fd, onPending, failed);
+    const { poller, ports } = addon.pollStart(this.fd, onReadable);
     const made: EventPoller = {
       ports,
-      drain() {
+      drain: () => {
         const count = addon.pollDrain(poller);
-        if (count < 0) throw eventsLost(-count);
-        return count;
+        if (count >= 0) return count;
+        made.stop();
+        onFailure(eventsLost(-count));
+        return 0;
       },
+      sleep: (ms) => addon.pollSleep(poller, ms),
       stop: () => {
         this.#pollers.delete(made);
         addon.pollStop(poller);

@@ -123,14 +123,14 @@ export interface EventChannels {
   /**
    * Readiness on this thread's own libuv loop.
    *
-   * `onPending(count)` finds that many ports in `ports`, each still masked. It is called plainly, not as a
+   * `onReadable` is called while events are pending: `drain` takes them. It is called plainly, not as a
    * Node callback: promise jobs and process.nextTick made in it run when the loop's next ordinary callback
    * ends, so code that needs them uses setImmediate. What it throws becomes an uncaughtException.
    *
-   * `onFailure` is called at most once, with XEN_EVENTS_LOST, after which the poller has stopped: the fd was closed, the
-   * simulated host went away, or the kernel's ring of events overflowed.
+   * `onFailure` is called at most once, by `drain`, with XEN_EVENTS_LOST, after which the poller has stopped: the
+   * fd was closed, the simulated host went away, or the kernel's ring of events overflowed.
    */
-  poll(onPending: (count: number) => void, onFailure: (error: Error) => void): EventPoller;
+  poll(onReadable: () => void, onFailure: (error: Error) => void): EventPoller;
   /**
    * Makes the function that ends a request: it stores IORESP_READY into the state nibble of `slot` with
    * release order, keeping the flags beside it, and notifies `port`. Returns 0 or the errno of the
@@ -145,10 +145,15 @@ export interface EventChannels {
 export type Publish = (slot: number, port: EvtchnPort) => number;
 
 export interface EventPoller {
-  /** Where the pending ports are put: owned by the poller, good until it is called again. */
+  /** Where the pending ports are put: owned by the poller, good until `drain` is called again. */
   readonly ports: Uint32Array;
-  /** Takes what is pending now, without waiting for the loop. Returns how many ports are in `ports`. */
+  /** Takes what is pending now, each port masked from then on. Returns how many ports are in `ports`; 0 after a failure. */
   drain(): number;
+  /**
+   * Sleep for up to `ms` (whole milliseconds) without going back to the loop: true when events are pending. False
+   * when the loop has something else to do, be it a socket or a timer; the time is over; or the poller has stopped.
+   */
+  sleep(ms: number): boolean;
   /** No callback comes after this. A second call does nothing. */
   stop(): void;
   /** Whether the poller keeps the process alive, as it does at first. */

@@ -20,11 +20,14 @@ afterEach(() => scratch.close());
 function noted(fd: number) {
   const calls: number[][] = [];
   const failures: number[] = [];
-  const started = addon.pollStart(
-    fd,
-    (count) => calls.push([...started.ports.subarray(0, count)]),
-    (errno) => failures.push(errno),
-  );
+  const started = addon.pollStart(fd, () => {
+    const count = addon.pollDrain(started.poller);
+    if (count >= 0) calls.push([...started.ports.subarray(0, count)]);
+    else {
+      failures.push(-count);
+      addon.pollStop(started.poller);
+    }
+  });
   return { ...started, calls, failures, stop: () => addon.pollStop(started.poller) };
 }
 
@@ -74,18 +77,44 @@ test("drain takes what is pending without waiting for the loop, and 0 when there
   expect(poll.calls).toEqual([]);
 });
 
+test("a sleep ends as soon as something is pending, after its time, and at once when stopped", () => {
+  const run = node(`
+    const { poller } = addon.pollStart(fd, () => {
+      const said = [addon.pollSleep(poller, 60_000), addon.pollDrain(poller), addon.pollSleep(poller, 1)];
+      addon.pollStop(poller);
+      console.log(...said, addon.pollSleep(poller, 60_000));
+    });
+    send(3);`);
+  expect(run).toMatchObject({ status: 0, stdout: "true 1 false false" });
+});
+
+test.each([
+  ["a timer is due", "setTimeout(done, 20)"],
+  ["an immediate is due", "setImmediate(done)"],
+  ["a socket has something", 'client.write("x")'],
+])("a sleep ends when %s", (_what, prepare) => {
+  const run = node(`
+    const net = require("node:net");
+    const { poller } = addon.pollStart(fd, () => {
+      addon.pollDrain(poller);
+      ${prepare};
+      while (addon.pollSleep(poller, 60_000));
+    });
+    const done = () => { console.log("its turn"); process.exit(); };
+    const server = net.createServer((socket) => { socket.on("data", done); send(1); });
+    let client;
+    server.listen(path + ".socket", () => { client = net.connect(path + ".socket"); });`);
+  expect(run).toMatchObject({ status: 0, stdout: "its turn" });
+});
+
 test("no call comes after stop, also when it is stopped from within a call", async () => {
   const { fd } = scratch.fifo();
   let calls = 0;
-  const { poller } = addon.pollStart(
-    fd,
-    () => {
-      calls += 1;
-      addon.pollStop(poller);
-      send(fd, 2);
-    },
-    () => {},
-  );
+  const { poller } = addon.pollStart(fd, () => {
+    calls += 1;
+    addon.pollStop(poller);
+    send(fd, 2);
+  });
   send(fd, 1);
   await turns();
   addon.pollStop(poller);
@@ -147,21 +176,23 @@ test("what a callback throws becomes an uncaughtException, and polling goes on",
   const run = node(`
     const told = [];
     process.on("uncaughtException", (error) => { told.push(error.message); send(2); });
-    const { poller, ports } = addon.pollStart(fd, (count) => {
+    const { poller, ports } = addon.pollStart(fd, () => {
+      addon.pollDrain(poller);
       if (ports[0] === 1) throw new Error("from the callback");
       console.log(told.join(), ports[0]);
       addon.pollStop(poller);
-    }, () => {});
+    });
     send(1);`);
   expect(run).toMatchObject({ status: 0, stdout: "from the callback 2" });
 });
 
 test("a poller keeps the process alive until it is stopped, unless unref says otherwise", () => {
-  expect(
-    node(`addon.pollRef(addon.pollStart(fd, () => {}, () => {}).poller, false); console.log("ends");`),
-  ).toMatchObject({ status: 0, stdout: "ends" });
+  expect(node(`addon.pollRef(addon.pollStart(fd, () => {}).poller, false); console.log("ends");`)).toMatchObject({
+    status: 0,
+    stdout: "ends",
+  });
   const run = node(`
-    const { poller } = addon.pollStart(fd, () => { console.log("woken"); addon.pollStop(poller); }, () => {});
+    const { poller } = addon.pollStart(fd, () => { console.log("woken"); addon.pollStop(poller); });
     addon.pollRef(poller, false); addon.pollRef(poller, true);
     require("node:child_process").spawn("sh", ["-c", "sleep 0.2; printf '\\\\001\\\\000\\\\000\\\\000' > " + path], { detached: true, stdio: "ignore" }).unref();`);
   expect(run).toMatchObject({ status: 0, stdout: "woken" });
@@ -169,7 +200,7 @@ test("a poller keeps the process alive until it is stopped, unless unref says ot
 
 test("process.exit within a callback, with several pollers running, ends cleanly", () => {
   const run = node(`
-    for (let i = 0; i < 3; i++) addon.pollStart(fs.openSync(path, fs.constants.O_RDWR | fs.constants.O_NONBLOCK), () => process.exit(7), () => {});
+    for (let i = 0; i < 3; i++) addon.pollStart(fs.openSync(path, fs.constants.O_RDWR | fs.constants.O_NONBLOCK), () => process.exit(7));
     send(1);`);
   expect(run).toMatchObject({ status: 7, signal: null, stderr: "" });
 });
@@ -178,10 +209,10 @@ test("each worker polls on its own loop", async () => {
   const code = `
     const { parentPort, workerData } = require("node:worker_threads");
     const addon = require(workerData.addon);
-    const { poller, ports } = addon.pollStart(workerData.fd, (count) => {
-      parentPort.postMessage([...ports.subarray(0, count)]);
+    const { poller, ports } = addon.pollStart(workerData.fd, () => {
+      parentPort.postMessage([...ports.subarray(0, addon.pollDrain(poller))]);
       addon.pollStop(poller);
-    }, () => {});
+    });
     parentPort.postMessage("ready");`;
   const results = await Promise.all(
     [1, 2, 3].map(async (n) => {
@@ -211,7 +242,7 @@ test.each([
       const fs = require("node:fs");
       const addon = require(workerData.addonPath);
       const fd = fs.openSync(workerData.path, fs.constants.O_RDWR | fs.constants.O_NONBLOCK);
-      addon.pollStart(fd, () => { parentPort.postMessage("called"); ${body} }, () => {});
+      const { poller } = addon.pollStart(fd, () => { addon.pollDrain(poller); parentPort.postMessage("called"); ${body} });
       parentPort.postMessage("ready");`)};
     let left = 3;
     for (let i = 0; i < 3; i++) {

@@ -3,6 +3,7 @@
 
 import type { EvtchnPort } from "../../src/base/ids.js";
 import { DIR_READ, IOREQ, STATE, STATE_MASK, WORD } from "../../src/spec/xen-ioreq.js";
+import type { EventPoller } from "../../src/xen/host.js";
 import { coded, describeOnSim } from "./sim-fixture.js";
 
 describeOnSim("XenHost, event channels", (now) => {
@@ -21,8 +22,8 @@ describeOnSim("XenHost, event channels", (now) => {
     const publish = channels.publisher(ioreq);
     const served: number[] = [];
     const poller = channels.poll(
-      (count) => {
-        for (const port of poller.ports.subarray(0, count)) {
+      () => {
+        for (const port of poller.ports.subarray(0, poller.drain())) {
           const vcpu = bound.indexOf(port as EvtchnPort);
           channels.unmask(port as EvtchnPort);
           const at = vcpu * IOREQ.size + IOREQ.flags;
@@ -82,12 +83,18 @@ describeOnSim("XenHost, event channels", (now) => {
   test("the end of the simulated host is told once, and the poller has stopped", async () => {
     const { xen, sim } = now();
     const failures: Error[] = [];
-    const poller = xen.openEventChannels().poll(
-      () => {},
-      (error) => failures.push(error),
-    );
-    sim.stop();
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    const channels = xen.openEventChannels();
+    const poller = await new Promise<EventPoller>((resolve) => {
+      const made = channels.poll(
+        () => made.drain(),
+        (error) => {
+          failures.push(error);
+          resolve(made);
+        },
+      );
+      sim.stop();
+    });
+    expect(poller.sleep(10)).toBe(false);
     expect(failures).toEqual([coded("XEN_EVENTS_LOST", "EPIPE (the simulated host has ended)")]);
     expect(poller.drain()).toBe(0);
     poller.stop();
