@@ -4,11 +4,11 @@
 import { hex } from "../base/hex.js";
 import { isBytes, type Row, type Rows, resolveTable } from "../bus/table.js";
 import { devices } from "../devices/index.js";
+import { findDevice } from "../launch/device-spec.js";
 import type { BarTable, OptionRow, PciDevice } from "../pci/define.js";
 import { barsOf, configTable } from "../pci/header.js";
 import { romSize } from "../pci/rom.js";
 import { columns } from "./columns.js";
-import { findDevice } from "./device-spec.js";
 
 export function listDevices(): string {
   return columns(devices.map((device) => [device.name, idOf(device), device.summary ?? ""]));

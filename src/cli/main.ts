@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
 /** The command line. Each command's code is loaded when it is asked for, so that starting is quick. */
 
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { IoreqdError, messageOf } from "../base/errors.js";
 import { didYouMean } from "../base/suggest.js";
+import { version } from "./version.js";
 
-/** Exit codes: something failed; the command line is wrong. */
+/** Exit codes: something failed; the command line is wrong; a bug of ours (sysexits.h, EX_SOFTWARE). */
 const FAILED = 1;
 const MISUSED = 2;
+const BUG = 70;
 
 const number =
   (what: string, least: number, most: number) =>
@@ -23,8 +23,6 @@ const number =
 
 const domidArgument = number("domain id", 0, 0x7fef);
 const collect = (value: string, all: string[]): string[] => [...all, value];
-const version = (): string =>
-  (JSON.parse(readFileSync(join(__dirname, "..", "..", "..", "package.json"), "utf8")) as { version: string }).version;
 
 function program(exit: (code: number) => void): Command {
   const ioreqd = new Command("ioreqd")
@@ -62,6 +60,21 @@ function program(exit: (code: number) => void): Command {
     )
     .addOption(new Option("--log-format <format>", "default: pretty on a terminal").choices(["auto", "json", "pretty"]))
     .action(async (flags) => exit(await (await import("./run.js")).run(flags)));
+
+  ioreqd
+    .command("attach")
+    .description("serve a guest in the background, under systemd where it runs, and wait until it is served")
+    .argument("<guest>", "domain id or name")
+    .option("-D, --device <spec>", "a device, beside those of the guest's own file; may be repeated", collect, [])
+    .action(async (guest: string, flags) => (await import("./launch.js")).attach(guest, flags));
+
+  // For bin/ioreqd-dm.
+  ioreqd
+    .command("dm", { hidden: true })
+    .description("start serving the guest that QEMU's arguments name; prints the QEMU to hand over to")
+    .argument("[arguments...]", "QEMU's arguments, as libxl writes them")
+    .allowUnknownOption()
+    .action(async (words: string[]) => exit(await (await import("./launch.js")).deviceModel(words)));
 
   ioreqd
     .command("demo")
@@ -131,13 +144,9 @@ export async function main(argv: readonly string[]): Promise<void> {
     }).parseAsync(argv);
   } catch (error) {
     // Errors of ours are for operators: one line. Anything else is a bug, and keeps its stack.
-    const text =
-      error instanceof IoreqdError
-        ? `${error.code}: ${error.message}`
-        : error instanceof Error
-          ? error.stack
-          : messageOf(error);
+    const isOurs = error instanceof IoreqdError;
+    const text = isOurs ? `${error.code}: ${error.message}` : error instanceof Error ? error.stack : messageOf(error);
     process.stderr.write(`ioreqd: ${text}\n`);
-    process.exitCode = FAILED;
+    process.exitCode = isOurs ? FAILED : BUG;
   }
 }

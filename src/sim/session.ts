@@ -3,19 +3,20 @@
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { IoreqdError, messageOf } from "../base/errors.js";
 import { Teardown } from "../base/teardown.js";
 import type { SimCounters } from "./addon.js";
 import { Command, type CommandExit, isCleanExit } from "./command.js";
 import { GuestRun } from "./guest-run.js";
-import { SimHost } from "./host.js";
+import { SIM_DOMID, SimHost } from "./host.js";
 import type { SimProblem, SimResult } from "./result.js";
 import type { RoundTrips } from "./round-trips.js";
 import type { SimEvent, SimOptions } from "./run-sim.js";
 import type { VcpuReport } from "./vcpu.js";
 import type { GuestOutcome } from "./vcpu-outcome.js";
+import { SimXenstored } from "./xenstored.js";
 
 const SERVER_TIMEOUT_MS = 30_000;
 const EXIT_TIMEOUT_MS = 5000;
@@ -25,6 +26,8 @@ const LEFTOVERS_MS = 500;
 /** Lines of the command's standard error that a message about it ends with. */
 const LAST_WORDS = 10;
 const MIB = 2 ** 20;
+/** Of the one domain, in xenstore. */
+const GUEST_NAME = "guest";
 
 /** What a phase of the run ended with. */
 type Ending =
@@ -87,7 +90,10 @@ export class SimSession {
       this.#interruptedBy = what;
       return { by: "interrupt", what };
     });
-    const environment = this.#host.environment();
+    const store = await SimXenstored.listen(join(dirname(this.#host.socketPath), "xenstored"));
+    this.#down.defer("xenstored", () => store.close());
+    store.introduce(SIM_DOMID, GUEST_NAME);
+    const environment = { ...this.#host.environment(), XENSTORED_PATH: store.path };
     this.#tell({ type: "listening", socket: this.#host.socketPath, environment });
     try {
       await this.#startCommand(environment);

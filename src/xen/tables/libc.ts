@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** The few functions of the C library that Node.js lacks: mapping a file, opening a pseudo terminal. */
+/** The few functions of the C library that Node.js lacks: mapping a file, a pseudo terminal, datagrams between processes. */
 
 import { libraryTable } from "../ffi/table.js";
 
@@ -16,6 +16,10 @@ export const libc = libraryTable({
     tcsetattr: { returns: "int", takes: ["int", "int", "buffer"] },
     /** Returns the errno itself. */
     ptsname_r: { returns: "int", takes: ["int", "buffer", "u64"] },
+    socket: { returns: "int", takes: ["int", "int", "int"] },
+    connect: { returns: "int", takes: ["int", "buffer", "u32"] },
+    send: { returns: "i64", takes: ["int", "buffer", "u64", "int"] },
+    close: { returns: "int", takes: ["int"] },
   },
 });
 
@@ -27,5 +31,12 @@ export const TCSANOW = 0;
 export const PROT_READ = 1;
 export const PROT_WRITE = 2;
 export const MAP_SHARED = 1;
+/** Source: Linux include/linux/socket.h, include/linux/net.h; the size of struct sockaddr_un's path is in unix(7). */
+export const AF_UNIX = 1;
+export const SOCK_DGRAM = 2;
+export const SOCK_CLOEXEC = 0o2000000;
+export const MSG_DONTWAIT = 0x40;
+export const MSG_NOSIGNAL = 0x4000;
+export const SUN_PATH_SIZE = 108;
 /** mmap's MAP_FAILED, as an address. */
 export const MAP_FAILED = 0xffff_ffff_ffff_ffffn;

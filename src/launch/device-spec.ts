@@ -29,9 +29,12 @@ export interface DeviceSpec {
   readonly options: Readonly<Record<string, string | number>>;
 }
 
-/** Take `name,key=value,…` apart. A comma in a value is written twice. Throws DEVICE_SPEC_INVALID. */
-export function parseDeviceSpec(text: string): DeviceSpec {
-  const where = `--device ${text}`;
+/**
+ * Take `name,key=value,…` apart. A comma in a value is written twice. `option`: where the text was given.
+ * Throws DEVICE_SPEC_INVALID.
+ */
+export function parseDeviceSpec(text: string, option = "--device"): DeviceSpec {
+  const where = `${option} ${text}`;
   const [device = "", ...pairs] = text
     .replaceAll(",,", "\0")
     .split(",")

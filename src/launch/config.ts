@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: MIT
-/** The config file: JSON with a schema. Unknown keys and wrong values are refused, saying where and what was expected. */
+/**
+ * Config files: JSON in which comments and trailing commas are allowed, with a schema. Unknown keys and
+ * wrong values are refused, saying where and what was expected.
+ */
 
 import { readFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { type ParseError, parse, printParseErrorCode } from "jsonc-parser";
 import { z } from "zod";
 import { IoreqdError, messageOf } from "../base/errors.js";
 import { didYouMean } from "../base/suggest.js";
@@ -23,6 +28,10 @@ export const configSchema = z.strictObject({
   domid: z.int().min(0).max(0x7fef).optional(),
   devices: z.array(device).optional(),
   stateDir: z.string().optional(),
+  /** For ioreqd-dm and attach: what they hand over to, who supervises, where a log goes that no supervisor takes. */
+  qemu: z.string().optional(),
+  supervisor: z.enum(["auto", "systemd", "none"]).optional(),
+  logDir: z.string().optional(),
   bufioreq: z.enum(["off", "legacy", "atomic"]).optional(),
   polling: z
     .strictObject({
@@ -48,11 +57,12 @@ export function readConfig(path: string): Config {
 }
 
 export function parseConfig(path: string, text: string): Config {
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (error) {
-    throw new IoreqdError("CONFIG_INVALID", `${path} is not JSON: ${messageOf(error)}`, { path });
+  const errors: ParseError[] = [];
+  // A file of comments only says nothing, and that is allowed.
+  const json: unknown = parse(text, errors, { allowTrailingComma: true, allowEmptyContent: true }) ?? {};
+  const [first] = errors;
+  if (first !== undefined) {
+    throw new IoreqdError("CONFIG_INVALID", `${path} is not JSON: ${describeParseError(first, text)}`, { path });
   }
   const parsed = configSchema.safeParse(json);
   if (parsed.success) return parsed.data;
@@ -64,12 +74,25 @@ export function parseConfig(path: string, text: string): Config {
 export function configDevices(path: string, config: Config): DeviceSpec[] {
   return (config.devices ?? []).map((entry, index): DeviceSpec => {
     const where = `${path}, devices[${index}]`;
-    if (typeof entry === "string") return { ...parseDeviceSpec(entry), where };
+    if (typeof entry === "string") {
+      const spec = parseDeviceSpec(entry);
+      return { ...spec, where, device: besideFile(path, spec.device) };
+    }
     const options: Record<string, string | number> = { ...entry.options };
     if (entry.addr !== undefined) options["addr"] = entry.addr;
     if (entry.romfile !== undefined) options["romfile"] = entry.romfile;
-    return { where, device: entry.device, options };
+    return { where, device: besideFile(path, entry.device), options };
   });
+}
+
+/** A module named relative to the config file that names it. */
+const besideFile = (path: string, device: string): string =>
+  /^\.{1,2}\//.test(device) ? resolve(dirname(path), device) : device;
+
+/** "line 3, column 7: ColonExpected". */
+function describeParseError({ error, offset }: ParseError, text: string): string {
+  const before = text.slice(0, offset).split("\n");
+  return `line ${before.length}, column ${(before.at(-1) ?? "").length + 1}: ${printParseErrorCode(error)}`;
 }
 
 type Issue = z.core.$ZodIssue;

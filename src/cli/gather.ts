@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+/** What `ioreqd run` is to do, from the command line, config files, and what the launcher left in xenstore. */
+
+import { availableParallelism } from "node:os";
+import { IoreqdError, messageOf } from "../base/errors.js";
+import { type DomId, domId } from "../base/ids.js";
+import { DEFAULT_POLLING } from "../ioreq/polling.js";
+import type { Config } from "../launch/config.js";
+import { type DeviceSpec, parseDeviceSpec, resolveDevices } from "../launch/device-spec.js";
+import { findGuest } from "../launch/guest.js";
+import { ServiceKeys } from "../launch/keys.js";
+import { guestSettings, hostSettings, layered, settingsOf } from "../launch/settings.js";
+import { openStore } from "../launch/store.js";
+import type { LogFormat, LogOptions } from "../observe/log.js";
+import type { AdapterName } from "../xen/ffi/index.js";
+import type { BufioreqMode } from "../xen/host.js";
+import type { XenStore } from "../xenstore/client.js";
+import { noDevices } from "./launch.js";
+import type { SessionOptions } from "./session.js";
+
+/** As commander gives them; what is undefined comes from config files, then from the defaults. */
+export interface RunFlags {
+  domid?: number;
+  device: string[];
+  config?: string;
+  stateDir?: string;
+  bufioreq?: BufioreqMode;
+  pollWindow?: number;
+  pollBudget?: number;
+  ffi?: AdapterName;
+  verbose: number;
+  logFormat?: LogFormat;
+}
+
+export interface RunPlan {
+  readonly session: SessionOptions;
+  readonly log: LogOptions;
+  readonly ffi: AdapterName;
+}
+
+export const DEFAULT_STATE_DIR = "/run/ioreqd";
+
+/** Nothing is created yet. Throws IoreqdError for whatever the operator got wrong. */
+export async function gather(flags: RunFlags): Promise<RunPlan> {
+  const named = flags.config !== undefined || flags.device.length > 0;
+  const file = flags.config === undefined ? { config: {}, devices: [] } : settingsOf(flags.config);
+  const number = flags.domid ?? file.config.domid ?? domidOfEnvironment();
+  if (number === undefined) {
+    throw new IoreqdError("DOMID_MISSING", "no domain is named: give --domid N (xl list shows them)");
+  }
+  const domid = domId(number);
+  const own = named ? { ...file, requested: [] } : await configuredFor(domid);
+  const config = layered(hostSettings(), own.config);
+  const devices = resolveDevices([
+    ...own.devices,
+    ...own.requested.map((text) => parseDeviceSpec(text, "-ioreqd")),
+    ...flags.device.map((text) => parseDeviceSpec(text)),
+  ]);
+  const verbosity = flags.verbose > 0 ? flags.verbose : (config.log?.verbosity ?? 0);
+  return {
+    session: {
+      domid,
+      devices,
+      bufioreq: flags.bufioreq ?? config.bufioreq ?? "atomic",
+      polling: {
+        window: flags.pollWindow ?? config.polling?.window ?? defaultWindow(),
+        budget: flags.pollBudget ?? config.polling?.budget ?? DEFAULT_POLLING.budget,
+      },
+      stateDir: flags.stateDir ?? config.stateDir ?? DEFAULT_STATE_DIR,
+      verbosity,
+    },
+    log: { verbosity, format: flags.logFormat ?? config.log?.format ?? "auto" },
+    ffi: flags.ffi ?? config.ffi ?? "koffi",
+  };
+}
+
+interface Configured {
+  readonly config: Config;
+  readonly devices: DeviceSpec[];
+  /** What the launcher asked for. */
+  readonly requested: string[];
+}
+
+/** For a process started by the domain's number alone, as systemd does. */
+async function configuredFor(domid: DomId): Promise<Configured> {
+  let store: XenStore | null;
+  try {
+    store = await openStore();
+  } catch (error) {
+    const { message } = noDevices(null);
+    throw new IoreqdError(
+      "NO_DEVICES",
+      `${message}. What xenstore has for domain ${domid} is unknown: ${messageOf(error)}`,
+    );
+  }
+  if (store === null) throw noDevices(null);
+  try {
+    const { name } = await findGuest(store, domid);
+    const requested = await new ServiceKeys(store, domid).requested();
+    const own = guestSettings(name);
+    if (requested.length + own.devices.length === 0) throw noDevices(name);
+    return { ...own, requested };
+  } finally {
+    store.close();
+  }
+}
+
+/** Polling takes a CPU while it lasts: with one CPU only, the guest would have to wait for us. */
+function defaultWindow(): number {
+  return availableParallelism() > 1 ? DEFAULT_POLLING.window : 0;
+}
+
+function domidOfEnvironment(): number | undefined {
+  const text = process.env["IOREQD_DOMID"];
+  return text === undefined || text === "" ? undefined : Number(text);
+}

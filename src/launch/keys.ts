@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT
+/**
+ * What stands in xenstore about a served guest. All of it lies below the device model's own node, which
+ * libxl removes with the guest.
+ *
+ *     /local/domain/0/device-model/DOMID/ioreqd/state      starting, running, error
+ *                                              /error      what went wrong, with state error
+ *                                              /pid        of the process that serves
+ *                                              /ioservid   number of its ioreq server
+ *                                              /version    of ioreqd
+ *                                              /device/0…  what to serve, as --device takes it
+ */
+
+import type { XenStore } from "../xenstore/client.js";
+
+export const STATES = ["starting", "running", "error"] as const;
+export type ServiceState = (typeof STATES)[number];
+
+export const serviceNode = (domid: number): string => `/local/domain/0/device-model/${domid}/ioreqd`;
+
+/** What xenstore takes as one value, less its own overhead. Source: Xen docs/misc/xenstore.txt, payload limit. */
+const LONGEST_VALUE = 2048;
+
+/** What was asked of a serving process, and what it says of itself. Errors of xenstore reach the caller. */
+export class ServiceKeys {
+  readonly #store: XenStore;
+  readonly #node: string;
+
+  constructor(store: XenStore, domid: number) {
+    this.#store = store;
+    this.#node = serviceNode(domid);
+  }
+
+  /** What to serve, for a process that is started by the domain's number alone. */
+  async request(devices: readonly string[]): Promise<void> {
+    await this.#store.remove(this.#node);
+    for (const [i, device] of devices.entries()) await this.#write(`device/${i}`, device);
+    await this.#write("state", "starting" satisfies ServiceState);
+  }
+
+  async requested(): Promise<string[]> {
+    const keys = (await this.#store.list(`${this.#node}/device`)) ?? [];
+    const numbers = keys.map(Number).sort((a, b) => a - b);
+    const values = await Promise.all(numbers.map((i) => this.#store.read(`${this.#node}/device/${i}`)));
+    return values.filter((value) => value !== null);
+  }
+
+  async running(ioservid: number, version: string): Promise<void> {
+    await this.#write("version", version);
+    await this.#write("pid", String(process.pid));
+    await this.#write("ioservid", String(ioservid));
+    await this.#store.remove(`${this.#node}/error`);
+    await this.#write("state", "running" satisfies ServiceState);
+  }
+
+  /** The reason first: whoever waits for the state finds it. */
+  async failed(reason: string): Promise<void> {
+    await this.#write("error", reason.slice(0, LONGEST_VALUE));
+    await this.#write("state", "error" satisfies ServiceState);
+    await this.#store.remove(`${this.#node}/pid`);
+  }
+
+  /** This process has let go, and another may serve the guest: what to serve stays. */
+  async stopped(): Promise<void> {
+    for (const key of ["state", "pid", "ioservid", "version", "error"])
+      await this.#store.remove(`${this.#node}/${key}`);
+  }
+
+  /** The guest has gone. */
+  async removeAll(): Promise<void> {
+    await this.#store.remove(this.#node);
+  }
+
+  async status(): Promise<{ state: string | null; error: string | null; pid: number | null }> {
+    const [state, error, pid] = await Promise.all(
+      ["state", "error", "pid"].map((key) => this.#store.read(`${this.#node}/${key}`)),
+    );
+    return { state: state ?? null, error: error ?? null, pid: pid == null ? null : Number(pid) };
+  }
+
+  watch(changed: () => void): Promise<{ close(): Promise<void> }> {
+    return this.#store.watch(`${this.#node}/state`, changed);
+  }
+
+  #write(key: string, value: string): Promise<void> {
+    return this.#store.write(`${this.#node}/${key}`, value);
+  }
+}
