@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: MIT
+/** Suites that want a real Xen: `npm run test:xen` boots one and says where it is in IOREQD_LAB. */
+module.exports = {
+  roots: ["<rootDir>/dist/test/real-xen"],
+  testMatch: ["**/*.xen.js"],
+  testTimeout: 300_000,
+  verbose: true,
+};

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+/** The guest's boot disk: Debian's kernel, and an initramfs with what test/real-xen/guest brings. */
+
+import { chmodSync, cpSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { cached, digestOf } from "./cache.js";
+import { command } from "./command.js";
+import { packInitramfs } from "./cpio.js";
+import type { Dom0Image } from "./dom0-image.js";
+import { GUEST_SOURCES, LAB_SOURCES } from "./lab-files.js";
+
+/**
+ * hvc0 is the PV console (an emulated UART costs a millisecond a character here). The kernel is given less memory
+ * than the domain has: what is above belongs to nobody, and tests may use it for DMA through /dev/mem.
+ */
+export const GUEST_MEM_MB = 192;
+const COMMAND_LINE = [
+  ...["console=hvc0", "rdinit=/init", "loglevel=5", "mitigations=off", "tsc=reliable"],
+  ...[`mem=${GUEST_MEM_MB}M`, "iomem=relaxed"],
+].join(" ");
+
+const SYSLINUX = `DEFAULT linux
+PROMPT 0
+TIMEOUT 0
+LABEL linux
+ KERNEL vmlinuz
+ INITRD initramfs
+ APPEND ${COMMAND_LINE}
+`;
+
+/** The file of the disk, from the cache or built. */
+export async function guestDisk(dom0: Dom0Image, step: (what: string) => void): Promise<string> {
+  const digest = digestOf([path.basename(dom0.directory)], [path.join(LAB_SOURCES, "guest-image.ts"), GUEST_SOURCES]);
+  const directory = await cached("guest", digest, (unfinished) => {
+    step("the guest's initramfs and disk");
+    return build(dom0, unfinished);
+  });
+  return path.join(directory, "guest.img");
+}
+
+async function build(dom0: Dom0Image, directory: string): Promise<void> {
+  const tree = path.join(directory, "tree");
+  cpSync(dom0.guestTree, tree, { recursive: true, verbatimSymlinks: true });
+  for (const name of ["dev", "proc", "sys", "tmp", "etc"]) mkdirSync(path.join(tree, name), { recursive: true });
+  for (const file of readdirSync(GUEST_SOURCES).filter((name) => name.endsWith(".c"))) {
+    const program = path.join(tree, "bin", path.basename(file, ".c"));
+    rmSync(program, { force: true });
+    await command("cc", ["-static", "-O2", "-Wall", "-pthread", "-o", program, path.join(GUEST_SOURCES, file)]);
+  }
+  cpSync(path.join(GUEST_SOURCES, "init"), path.join(tree, "init"));
+  chmodSync(path.join(tree, "init"), 0o755);
+  const initramfs = path.join(directory, "initramfs");
+  writeFileSync(initramfs, packInitramfs(tree));
+  rmSync(tree, { recursive: true });
+
+  // A FAT file system without partitions, which SeaBIOS reads with DMA: much faster than QEMU's own `kernel=`.
+  const syslinux = path.join(directory, "syslinux.cfg");
+  writeFileSync(syslinux, SYSLINUX);
+  const files = { "syslinux.cfg": syslinux, vmlinuz: dom0.vmlinuz, initramfs };
+  const megabytes = Object.values(files).reduce((sum, file) => sum + statSync(file).size / 1e6, 4);
+  const disk = path.join(directory, "guest.img");
+  writeFileSync(disk, "");
+  await command("truncate", ["-s", `${Math.ceil(megabytes)}M`, disk]);
+  await command("mkfs.vfat", ["-n", "GUEST", disk]);
+  for (const [name, file] of Object.entries(files)) await command("mcopy", ["-i", disk, file, `::${name}`]);
+  await command("syslinux", ["--install", disk]);
+  rmSync(initramfs);
+}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT
+/** Guests of the lab: their config for xl, their console, their end. */
+
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { IoreqdError } from "../../../src/base/errors.js";
+import { type Dom0, quote } from "./dom0.js";
+import { tail } from "./evidence.js";
+import { GUEST_DISK } from "./package.js";
+
+export interface GuestConfig {
+  readonly name: string;
+  readonly vcpus?: number;
+  /** Default: 256. The guest's kernel uses 192 MiB of it: see guest-image.ts. */
+  readonly memoryMb?: number;
+  /** More lines for xl.cfg. */
+  readonly lines?: readonly string[];
+  /** More of `device_model_args_hvm`, after those of the boot disk. */
+  readonly deviceModelArgs?: readonly string[];
+  /** Created paused: `unpause` lets it go. */
+  readonly paused?: boolean;
+}
+
+/** Four times what a guest with two vCPUs takes at its slowest on two idle cores. */
+const BOOT_MS = 440_000;
+const POLL_MS = 100;
+
+/** The text of the guest's config for xl. */
+export function xlConfig(config: GuestConfig): string {
+  const { name, vcpus = 1, memoryMb = 256, lines = [], deviceModelArgs = [] } = config;
+  const disk = ["-drive", `if=none,id=boot,file=${GUEST_DISK},format=raw,readonly=on`];
+  const args = [...disk, "-device", "virtio-blk-pci,drive=boot,addr=0x8,bootindex=0", ...deviceModelArgs];
+  return [
+    ...[`name = "${name}"`, 'type = "hvm"', `memory = ${memoryMb}`, `vcpus = ${vcpus}`, 'boot = "c"'],
+    // Under TCG Xen must not intercept RDTSC: see docs/real-xen.md.
+    ...['tsc_mode = "native"', 'vga = "none"', "vnc = 0", "sdl = 0", "usb = 0", "nographic = 1"],
+    ...['on_poweroff = "destroy"', 'on_reboot = "destroy"', 'on_crash = "preserve"'],
+    `device_model_args_hvm = [ ${args.map((arg) => `"${arg}"`).join(", ")} ]`,
+    ...lines,
+    "",
+  ].join("\n");
+}
+
+export class Guest {
+  readonly name: string;
+  readonly domid: number;
+  readonly #dom0: Dom0;
+  /** Of the console's log: what was there before belongs to a guest of the same name that has gone. */
+  readonly #consoleStart: number;
+
+  private constructor(dom0: Dom0, name: string, domid: number, consoleStart: number) {
+    this.#dom0 = dom0;
+    this.name = name;
+    this.domid = domid;
+    this.#consoleStart = consoleStart;
+  }
+
+  static async create(dom0: Dom0, config: GuestConfig): Promise<Guest> {
+    const file = path.join(os.tmpdir(), `ioreqd-lab-${process.pid}-${config.name}.cfg`);
+    writeFileSync(file, xlConfig(config));
+    const place = `/var/tmp/${config.name}.cfg`;
+    await dom0.put(file, place);
+    const log = consoleLog(dom0, config.name);
+    const before = existsSync(log) ? readFileSync(log).length : 0;
+    await dom0.sh(`xl create ${config.paused ? "-p " : ""}${quote(place)}`, { timeoutMs: BOOT_MS });
+    const domid = Number((await dom0.sh(`xl domid ${config.name}`)).stdout);
+    return new Guest(dom0, config.name, domid, before);
+  }
+
+  /** All that came over the console so far. */
+  console(): string {
+    const log = consoleLog(this.#dom0, this.name);
+    if (!existsSync(log)) return "";
+    return readFileSync(log).subarray(this.#consoleStart).toString().replaceAll("\r", "");
+  }
+
+  async unpause(): Promise<void> {
+    await this.#dom0.sh(`xl unpause ${this.domid}`);
+  }
+
+  /** The guest's userland is there, and takes commands. */
+  async booted(): Promise<void> {
+    await this.waitFor(/GUEST ready/, BOOT_MS);
+  }
+
+  /** Wait for something on the console, counted from `from`. LAB_TIMEOUT has the console's last lines. */
+  async waitFor(pattern: RegExp, timeoutMs = 60_000, from = 0): Promise<RegExpExecArray> {
+    const deadline = Date.now() + timeoutMs;
+    for (;;) {
+      const found = pattern.exec(this.console().slice(from));
+      if (found !== null) return found;
+      if (Date.now() > deadline) {
+        const end = tail(consoleLog(this.#dom0, this.name), 20);
+        const message = `guest ${this.name} did not print ${pattern} within ${timeoutMs / 1000} s. Its console:\n${end}`;
+        throw new IoreqdError("LAB_TIMEOUT", message, { guest: this.name });
+      }
+      // A file that another machine's process appends to: there is no event to wait for.
+      await pause(POLL_MS);
+    }
+  }
+
+  /** A command in the guest's shell, over the PV console; what it printed, and its status. One at a time. */
+  async sh(command: string, timeoutMs = 120_000): Promise<{ status: number; output: string }> {
+    const from = this.console().length;
+    await this.#dom0.sh(`echo ${quote(command)} > $(xenstore-read /local/domain/${this.domid}/console/tty)`);
+    const [text, status] = await this.waitFor(/rc=(\d+)\n/, timeoutMs, from);
+    const all = this.console().slice(from);
+    return { status: Number(status), output: all.slice(0, all.indexOf(text)) };
+  }
+
+  async destroy(): Promise<void> {
+    await this.#dom0.sh(`xl destroy ${this.domid}`);
+  }
+}
+
+function consoleLog(dom0: Dom0, name: string): string {
+  return path.join(dom0.files.consoles, `guest-${name}.log`);
+}
