@@ -4,6 +4,7 @@
 import { existsSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { IoreqdError } from "../../../src/base/errors.js";
 
 /** The repository: this file runs from dist/test/real-xen/lab. */
 export const ROOT = path.resolve(__dirname, "../../../..");
@@ -40,6 +41,13 @@ export function labFiles(directory: string) {
     consoles: path.join(share, "log/xen/console"),
     transfer: path.join(share, "transfer"),
   } as const;
+}
+
+/** The lab that a suite is to use. Throws LAB_GONE outside of `npm run test:xen`. */
+export function labDirectory(): string {
+  const directory = process.env["IOREQD_LAB"];
+  if (directory !== undefined) return directory;
+  throw new IoreqdError("LAB_GONE", "IOREQD_LAB names no lab: these suites are run by npm run test:xen");
 }
 
 export type LabFiles = ReturnType<typeof labFiles>;

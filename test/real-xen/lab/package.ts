@@ -37,7 +37,7 @@ export async function installPackage(dom0: Dom0, file: string, step: (what: stri
     await dom0.sh(`DEBIAN_FRONTEND=noninteractive dpkg -i ${place}`, { timeoutMs: 300_000 });
   } else {
     await dom0.sh(`mkdir -p /usr/lib/ioreqd && tar -C /usr/lib/ioreqd -xf ${place}`, { timeoutMs: 300_000 });
-    await dom0.sh("ln -sf /usr/lib/ioreqd/bin/ioreqd /usr/bin/ioreqd");
+    await dom0.sh("ln -sf /usr/lib/ioreqd/bin/ioreqd /usr/lib/ioreqd/runtime/bin/node /usr/bin/");
   }
   await dom0.sh(`rm -f ${place}`);
 }
