@@ -44,8 +44,9 @@ describe("a guest", () => {
     const guest = await Guest.create(dom0, { name: "served", paused: true });
     const unit = `ioreqd-by-hand-${guest.domid}`;
     try {
-      const run = `ioreqd run --domid ${guest.domid} --device edu,addr=10 --state-dir /run/${unit}`;
-      await dom0.sh(`systemd-run --unit ${unit} --property=Type=notify --property=RuntimeDirectory=${unit} ${run}`);
+      const run = `ioreqd run --domid ${guest.domid} --device edu,addr=00:10.0 --state-dir /run/${unit}`;
+      await dom0.sh(`systemd-run --unit ${unit} --property=Type=exec --property=RuntimeDirectory=${unit} ${run}`);
+      await dom0.sh(`journalctl --unit ${unit} --follow --lines=all | grep --max-count=1 ready`);
       await guest.unpause();
       await guest.booted();
       const listed = (await guest.sh("lspci -nn -v -d 1234:11e8")).output;
