@@ -3,6 +3,6 @@
 module.exports = {
   roots: ["<rootDir>/dist/test/real-xen"],
   testMatch: ["**/*.xen.js"],
-  testTimeout: 300_000,
-  verbose: true,
+  testTimeout: 600_000,
+  reporters: ["<rootDir>/dist/test/real-xen/lab/reporter.js"],
 };

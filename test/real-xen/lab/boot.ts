@@ -7,27 +7,37 @@ import os from "node:os";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { IoreqdError } from "../../../src/base/errors.js";
-import type { Dom0Image } from "./dom0-image.js";
 import { Dom0 } from "./dom0.js";
+import type { Dom0Image } from "./dom0-image.js";
+import { collectLogs } from "./evidence.js";
 import { KEPT_LAB, labFiles, programOf } from "./lab-files.js";
 import { qemuArguments } from "./qemu.js";
 
 export interface Lab {
   readonly dom0: Dom0;
-  /** Let it run when this process ends. */
+  /** Let it run on when this process ends. */
   keep(): void;
   stop(): Promise<void>;
 }
 
-/** Four times what it takes on two idle cores. */
+/** Four times what it takes on two idle cores, and more. */
 const BOOT_MS = 240_000;
+const KEEPER_MS = 20_000;
+const POLL_MS = 50;
 
 /** Boots, and waits for systemd to have started everything. `logs`: where the keeper leaves them. */
-export async function bootLab(image: Dom0Image, logs: string): Promise<Lab> {
+export async function bootLab(image: Dom0Image, logs: string, step: (what: string) => void): Promise<Lab> {
+  const kept = await keptLab();
+  if (kept !== null) {
+    kept.close();
+    throw new IoreqdError("LAB_KEPT", "this clone keeps a lab already: --reuse it, or --stop it first");
+  }
+  step("booting Xen and dom0");
   const directory = mkdtempSync(path.join(os.tmpdir(), "ioreqd-lab-"));
   const files = labFiles(directory);
   for (const name of [files.consoles, files.transfer]) mkdirSync(name, { recursive: true });
   writeFileSync(files.plan, JSON.stringify(qemuArguments(image, files)));
+  // A group of its own: Ctrl-C is for us, and we tell the keeper by closing its input.
   const keeper = spawn(process.execPath, [programOf("keeper.js"), directory, logs], {
     stdio: ["pipe", "inherit", "inherit"],
     detached: true,
@@ -44,33 +54,38 @@ export async function bootLab(image: Dom0Image, logs: string): Promise<Lab> {
     await ended;
   };
   try {
-    const state = await dom0.sh("systemctl is-system-running --wait", { timeoutMs: BOOT_MS, check: false });
-    if (!/^(running|degraded)/.test(state.stdout)) {
-      throw new IoreqdError("LAB_BOOT_FAILED", `systemd in dom0 says: ${state.stdout}${state.stderr}`);
-    }
+    await systemdUp(dom0);
   } catch (error) {
     await stop();
     throw error;
   }
-  return {
-    dom0,
-    stop,
-    keep: () => {
-      writeFileSync(KEPT_LAB, directory);
-      keeper.stdin.end("keep\n");
-      keeper.unref();
-    },
+  step("dom0 is up");
+  const keep = () => {
+    mkdirSync(path.dirname(KEPT_LAB), { recursive: true });
+    writeFileSync(KEPT_LAB, directory);
+    keeper.stdin.end("keep\n");
+    keeper.unref();
   };
+  return { dom0, stop, keep };
 }
 
+/** The keeper listens within moments. */
 async function connectSoon(directory: string): Promise<Dom0> {
-  for (let tries = 0; ; tries++) {
+  for (const deadline = Date.now() + KEEPER_MS; ; ) {
     try {
       return await Dom0.connect(directory);
     } catch (error) {
-      if (tries === 100) throw error;
-      await pause(100);
+      if (Date.now() > deadline) throw error;
+      await pause(POLL_MS);
     }
+  }
+}
+
+async function systemdUp(dom0: Dom0): Promise<void> {
+  const { stdout, stderr } = await dom0.sh("systemctl is-system-running --wait", { timeoutMs: BOOT_MS, check: false });
+  // "degraded" is for a suite to complain about: it can say which unit failed.
+  if (!/^(running|degraded)$/m.test(stdout)) {
+    throw new IoreqdError("LAB_BOOT_FAILED", `systemd in dom0 says: ${stdout}${stderr}`);
   }
 }
 
@@ -83,4 +98,19 @@ export async function keptLab(): Promise<Dom0 | null> {
     rmSync(KEPT_LAB, { force: true });
     return null;
   }
+}
+
+/** The lab that this clone keeps, without the guests and daemons of an earlier run. Throws LAB_GONE. */
+export async function reuseLab(logs: string): Promise<Lab> {
+  const dom0 = await keptLab();
+  if (dom0 === null) throw new IoreqdError("LAB_GONE", "this clone keeps no lab: start one with --keep");
+  await dom0.sh("for domid in $(xl list | awk 'NR > 1 && $2 > 0 { print $2 }'); do xl destroy $domid; done", {
+    check: false,
+  });
+  await dom0.sh("systemctl stop 'ioreqd*'; systemctl reset-failed 'ioreqd*'", { check: false });
+  const leave = () => {
+    collectLogs(dom0.files, logs);
+    dom0.close();
+  };
+  return { dom0, keep: leave, stop: async () => leave() };
 }

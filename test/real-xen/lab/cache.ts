@@ -14,7 +14,10 @@ export function digestOf(texts: readonly string[], files: readonly string[]): st
   const hash = createHash("sha256");
   for (const text of texts) hash.update(`${text}\0`);
   for (const file of files.flatMap(filesBelow)) {
-    hash.update(`${path.basename(file)}\0`).update(readFileSync(file)).update("\0");
+    hash
+      .update(`${path.basename(file)}\0`)
+      .update(readFileSync(file))
+      .update("\0");
   }
   return hash.digest("hex").slice(0, 20);
 }

@@ -22,7 +22,9 @@ export function command(name: string, args: readonly string[], options: CommandO
     const out: Buffer[] = [];
     const err: Buffer[] = [];
     const fail = (what: string) => {
-      const said = Buffer.concat([...out, ...err]).toString().slice(-MOST_SHOWN);
+      const said = Buffer.concat([...out, ...err])
+        .toString()
+        .slice(-MOST_SHOWN);
       reject(new IoreqdError("LAB_COMMAND_FAILED", `${name} ${args.join(" ")}: ${what}\n${said}`, { name, args }));
     };
     child.stdout.on("data", (data: Buffer) => out.push(data));

@@ -1,14 +1,25 @@
 // SPDX-License-Identifier: MIT
 /** Xen, dom0's kernel, its initramfs and its disk: a small, real Debian that the host's own system never sees. */
 
-import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import path from "node:path";
 import { gunzipSync } from "node:zlib";
 import { IoreqdError } from "../../../src/base/errors.js";
-import { cached, digestOf, newestCached } from "./cache.js";
+import { cached, digestOf } from "./cache.js";
 import { command } from "./command.js";
 import { packInitramfs } from "./cpio.js";
 import { type DebianRelease, DOM0_MODULES, GUEST_MODULES, INITRAMFS_MODULES } from "./debian.js";
+import { type DebianTree, debianTree } from "./debian-tree.js";
 import { configureDom0 } from "./dom0-tree.js";
 import { Modules, vmlinuxOf } from "./kernel.js";
 import { LAB_SOURCES } from "./lab-files.js";
@@ -26,38 +37,22 @@ export interface Dom0Image {
   readonly versions: string;
 }
 
-const MIRROR = process.env["IOREQD_DEBIAN_MIRROR"] ?? "http://deb.debian.org/debian";
+/** What goes into it, besides Debian. */
 const SOURCES = ["debian.ts", "dom0-image.ts", "dom0-tree.ts", "kernel.ts", "cpio.ts", "dom0"];
 
 /** Room for what tests install and write, on top of what is there. */
 const ROOM_MB = 700;
 
-/** From the cache, or built: about a minute, and it needs root. */
+/** From the cache, or built on top of `debianTree`, which takes longer: this needs root and a quarter of a minute. */
 export async function dom0Image(release: DebianRelease, step: (what: string) => void): Promise<Dom0Image> {
-  const kind = `dom0-${release.codename}`;
-  const published = await releaseFile(release);
+  const debian = await debianTree(release, step);
   const files = SOURCES.map((name) => path.join(LAB_SOURCES, name));
-  const newest = newestCached(kind);
-  if (published === null && newest !== null) {
-    step(`the mirror ${MIRROR} did not answer: taking the newest image there is`);
-    return describe(newest);
-  }
-  const digest = digestOf([release.version, MIRROR, published ?? ""], files);
-  return describe(await cached(kind, digest, (directory) => build(release, directory, step)));
-}
-
-/** The release's own signed list of what is in it, which changes with each point release; null without a network. */
-async function releaseFile(release: DebianRelease): Promise<string | null> {
-  const file = path.join("/tmp", `ioreqd-lab-inrelease-${process.pid}`);
-  try {
-    const url = `${MIRROR}/dists/${release.codename}/InRelease`;
-    await command("/usr/lib/apt/apt-helper", ["download-file", url, file], { timeoutMs: 60_000 });
-    return readFileSync(file, "utf8");
-  } catch {
-    return null;
-  } finally {
-    rmSync(file, { force: true });
-  }
+  const digest = digestOf([path.basename(debian.directory)], files);
+  const directory = await cached(`dom0-${release.codename}`, digest, (unfinished) => {
+    step("Xen, dom0's kernel, initramfs and disk");
+    return build(release, debian, unfinished);
+  });
+  return describe(directory);
 }
 
 function describe(directory: string): Dom0Image {
@@ -74,22 +69,14 @@ function describe(directory: string): Dom0Image {
   };
 }
 
-async function build(release: DebianRelease, directory: string, step: (what: string) => void): Promise<void> {
-  if (process.getuid?.() !== 0) {
-    throw new IoreqdError("LAB_NEEDS_ROOT", "building dom0's image (mmdebstrap) needs root: run it once as root");
-  }
+async function build(release: DebianRelease, debian: DebianTree, directory: string): Promise<void> {
   const image = describe(directory);
   const work = path.join(directory, "work");
   const root = path.join(work, "root");
-  const packages = path.join(work, "packages");
-  mkdirSync(packages, { recursive: true });
-
-  step(`installing Debian ${release.version} (${release.codename}) for dom0`);
-  await command("mmdebstrap", debootstrapArguments(release, root, packages));
-
-  step("unpacking Xen and the kernel");
-  for (const file of readdirSync(packages)) {
-    await command("dpkg-deb", ["-x", path.join(packages, file), path.join(work, file.replace(/_.*/, ""))]);
+  mkdirSync(root, { recursive: true });
+  await command("tar", ["-C", root, "--numeric-owner", "-xf", debian.root]);
+  for (const file of readdirSync(debian.packages)) {
+    await command("dpkg-deb", ["-x", path.join(debian.packages, file), path.join(work, file.replace(/_.*/, ""))]);
   }
   const kernelRoot = path.join(work, only(readdirSync(work), /^linux-image-/));
   const kernelBoot = path.join(kernelRoot, "boot");
@@ -101,7 +88,6 @@ async function build(release: DebianRelease, directory: string, step: (what: str
   const modules = await Modules.open(kernelRoot);
   const busybox = path.join(work, "busybox-static");
 
-  step("dom0's initramfs and disk");
   const early = path.join(work, "early");
   await copyBusybox(busybox, early);
   for (const name of ["dev", "proc", "sys", "root"]) mkdirSync(path.join(early, name));
@@ -123,27 +109,14 @@ async function build(release: DebianRelease, directory: string, step: (what: str
   rmSync(work, { recursive: true, force: true });
 }
 
-function debootstrapArguments(release: DebianRelease, root: string, packages: string): string[] {
-  const apt = `APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"`;
-  // linux-image-amd64 is an empty package that depends on the current kernel.
-  const kernel = `$(${apt} apt-cache depends linux-image-amd64 | sed -n 's/.*Depends: //p' | head -n 1)`;
-  const download = `apt-get -q -o APT::Sandbox::User=root download ${release.hypervisor} busybox-static ${kernel}`;
-  return [
-    ...["--mode=root", "--variant=minbase", "--format=directory", `--include=${release.dom0Packages.join(",")}`],
-    ...["--aptopt=APT::Install-Recommends false"],
-    ...["doc", "man", "locale", "info"].map((name) => `--dpkgopt=path-exclude=/usr/share/${name}/*`),
-    `--customize-hook=cd '${packages}' && ${apt} ${download}`,
-    // Packages installed later are to be whole.
-    "--customize-hook=rm -f $1/etc/dpkg/dpkg.cfg.d/99mmdebstrap",
-    ...[release.codename, root, `deb ${MIRROR} ${release.codename} main`],
-  ];
-}
-
 /** busybox with a link for each of its commands. */
 async function copyBusybox(busybox: string, tree: string): Promise<void> {
   const bin = path.join(tree, "bin");
   mkdirSync(bin, { recursive: true });
-  cpSync(path.join(busybox, existsSync(path.join(busybox, "bin/busybox")) ? "bin/busybox" : "usr/bin/busybox"), path.join(bin, "busybox"));
+  cpSync(
+    path.join(busybox, existsSync(path.join(busybox, "bin/busybox")) ? "bin/busybox" : "usr/bin/busybox"),
+    path.join(bin, "busybox"),
+  );
   const applets = (await command(path.join(bin, "busybox"), ["--list"])).toString().trim().split("\n");
   for (const applet of applets) if (applet !== "busybox") symlinkSync("busybox", path.join(bin, applet));
 }
@@ -161,8 +134,10 @@ async function copyProgram(root: string, program: string, tree: string): Promise
 }
 
 async function installed(root: string): Promise<string> {
-  const query = ["--admindir", path.join(root, "var/lib/dpkg"), "-W", "-f", "${Package} ${Version}\\n"];
-  return (await command("dpkg-query", query)).toString();
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query's own fields.
+  const format = "${Package} ${Version}\\n";
+  const database = path.join(root, "var/lib/dpkg");
+  return (await command("dpkg-query", ["--admindir", database, "-W", "-f", format])).toString();
 }
 
 function only(names: readonly string[], pattern: RegExp): string {

@@ -6,7 +6,7 @@ import path from "node:path";
 import { command } from "./command.js";
 import { LAB_SOURCES } from "./lab-files.js";
 
-/** Nothing here is wanted for a machine that runs for minutes, has no network, and is never upgraded. */
+/** Nothing here is wanted for a machine that runs for minutes, has no network, no users, and is never upgraded. */
 const MASKED_UNITS = [
   ...["apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer"],
   ...["e2scrub_reap.service", "systemd-tmpfiles-clean.timer", "systemd-pstore.service", "systemd-binfmt.service"],
@@ -16,7 +16,11 @@ const MASKED_UNITS = [
   ...["systemd-ask-password-wall.path", "getty.target", "serial-getty@hvc0.service", "cryptsetup.target"],
   ...["veritysetup.target", "integritysetup.target", "proc-sys-fs-binfmt_misc.automount", "dev-hugepages.mount"],
   ...["sys-kernel-config.mount", "sys-kernel-debug.mount", "sys-kernel-tracing.mount", "remote-fs.target"],
-  ...["sys-fs-fuse-connections.mount", "xendomains.service"],
+  ...["sys-fs-fuse-connections.mount", "dev-mqueue.mount", "systemd-logind.service", "systemd-user-sessions.service"],
+  ...["systemd-sysusers.service", "systemd-journal-flush.service", "systemd-remount-fs.service"],
+  ...["systemd-sysctl.service", "xendomains.service"],
+  // devtmpfs has the nodes; udev still sees what comes later, such as a guest's back ends.
+  "systemd-udev-trigger.service",
 ];
 
 /** Xen's logs are written where the host reads them, so they outlive a dom0 that stands still. */
@@ -34,7 +38,8 @@ export async function configureDom0(root: string): Promise<void> {
     mkdirSync(path.dirname(path.join(root, name)), { recursive: true });
     writeFileSync(path.join(root, name), content);
   };
-  for (const name of ["share", "var/log/xen", "usr/lib/ioreqd-lab"]) mkdirSync(path.join(root, name), { recursive: true });
+  for (const name of ["share", "var/log/xen", "usr/lib/ioreqd-lab"])
+    mkdirSync(path.join(root, name), { recursive: true });
   write("etc/hostname", "dom0\n");
   write("etc/hosts", "127.0.0.1 localhost dom0\n");
   write("etc/fstab", FSTAB);

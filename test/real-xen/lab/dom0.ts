@@ -139,6 +139,7 @@ export class Dom0 {
 
   /** Ends the lab, not only this connection. Resolves when the keeper has closed it. */
   endLab(): Promise<void> {
+    if (this.#gone !== null) return Promise.resolve();
     return new Promise((resolve) => {
       this.#socket.once("close", () => resolve());
       this.#send("S", 0);
@@ -159,7 +160,10 @@ export class Dom0 {
   }
 
   #received({ kind, id, payload }: Frame): void {
-    if (kind === "L") return this.#lost(payload.toString());
+    if (kind === "L") {
+      this.#lost(payload.toString());
+      return;
+    }
     const pending = this.#pending.get(id);
     if (pending === undefined) return;
     if (kind === "X") {

@@ -119,7 +119,10 @@ function end(reason: string): void {
     rmSync(directory, { recursive: true, force: true });
     process.exit(0);
   };
-  if (qemu === null || qemu.exitCode !== null || qemu.signalCode !== null || qemu.pid === undefined) return finish();
+  if (qemu?.pid === undefined || qemu.exitCode !== null || qemu.signalCode !== null) {
+    finish();
+    return;
+  }
   qemu.on("exit", finish);
   qemu.kill("SIGTERM");
   setTimeout(() => qemu?.kill("SIGKILL"), 5_000);

@@ -1,83 +1,31 @@
 // SPDX-License-Identifier: MIT
 /** npm run test:xen: builds a dom0, boots it under QEMU, installs ioreqd in it and runs the suites. */
 
-import { spawn } from "node:child_process";
-import { existsSync, rmSync } from "node:fs";
 import path from "node:path";
 import { parseArgs } from "node:util";
 import { hasCode, IoreqdError, messageOf } from "../../../src/base/errors.js";
-import { bootLab, keptLab, type Lab } from "./boot.js";
-import { type DebianRelease, RELEASES } from "./debian.js";
-import type { Dom0 } from "./dom0.js";
+import { bootLab, keptLab, type Lab, reuseLab } from "./boot.js";
+import { RELEASES } from "./debian.js";
 import { dom0Image } from "./dom0-image.js";
+import { evidence } from "./evidence.js";
 import { guestDisk } from "./guest-image.js";
-import { KEPT_LAB, LOGS, ROOT } from "./lab-files.js";
+import { LOGS, ROOT } from "./lab-files.js";
 import { GUEST_DISK, installPackage, preparePackage } from "./package.js";
 import { prerequisites } from "./prerequisites.js";
 import { step } from "./progress.js";
+import { runSuites } from "./suites.js";
 
 const USAGE = `npm run test:xen -- [OPTION…]
   --install         install missing Debian packages (as root)
   --debian 12|13    the Debian of dom0 and the guest (12)
   --only PATTERN    suites whose file name matches
   --keep            leave the lab running; how to use it is printed
-  --reuse           use the lab that was kept: install ioreqd anew, and run the suites
+  --reuse           use the lab that was kept: end its guests, install ioreqd anew, run the suites
   --no-suites       boot and install only
   --stop            end the lab that was kept
   --logs DIR        where logs go (${path.relative(ROOT, LOGS)})
   --minutes N       give up after so long (20)
 `;
-
-const OPTIONS = {
-  install: { type: "boolean" },
-  debian: { type: "string", default: "12" },
-  only: { type: "string" },
-  keep: { type: "boolean" },
-  reuse: { type: "boolean" },
-  "no-suites": { type: "boolean" },
-  stop: { type: "boolean" },
-  logs: { type: "string", default: LOGS },
-  minutes: { type: "string", default: "20" },
-  help: { type: "boolean" },
-} as const;
-
-async function main(): Promise<number> {
-  const { values: options } = parseArgs({ options: OPTIONS });
-  if (options.help) {
-    process.stdout.write(USAGE);
-    return 0;
-  }
-  if (options.stop) return stopKept();
-
-  const release = RELEASES.find(({ version }) => version === options.debian);
-  if (release === undefined) throw new IoreqdError("LAB_OPTION_INVALID", `--debian ${options.debian}: 12 or 13`);
-  await prerequisites(options.install === true, step);
-  const [{ image, guest }, packaged] = await Promise.all([images(release), preparePackage(step)]);
-
-  const lab = options.reuse ? await reused() : await boot(image, options.logs);
-  let passed = false;
-  // What stops us stops the lab, unless it was there before.
-  const giveUp = (why: string) => {
-    step(`giving up: ${why}`);
-    void lab.stop().finally(() => process.exit(1));
-  };
-  const deadline = setTimeout(() => giveUp(`${options.minutes} minutes are over`), Number(options.minutes) * 60_000);
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => giveUp(signal));
-  try {
-    await installPackage(lab.dom0, packaged, step);
-    await lab.dom0.put(guest, GUEST_DISK);
-    step("ready");
-    passed = options["no-suites"] ? true : await suites(lab.dom0, options.only);
-  } finally {
-    clearTimeout(deadline);
-    if (options.keep || options.reuse) {
-      lab.keep();
-      process.stdout.write(KEPT);
-    } else await lab.stop();
-  }
-  step(passed ? "passed" : `failed; logs are in ${path.relative(process.cwd(), options.logs)}`);
-  return passed ? 0 : 1;
-}
 
 const KEPT = `The lab goes on.
   node dist/test/real-xen/lab/shell.js 'xl list'    a command in dom0
@@ -85,49 +33,85 @@ const KEPT = `The lab goes on.
   npm run test:xen -- --stop                        its end
 `;
 
-async function images(release: DebianRelease) {
-  const image = await dom0Image(release, step);
-  return { image, guest: await guestDisk(image, step) };
+const OPTIONS = {
+  install: { type: "boolean", default: false },
+  debian: { type: "string", default: "12" },
+  only: { type: "string" },
+  keep: { type: "boolean", default: false },
+  reuse: { type: "boolean", default: false },
+  "no-suites": { type: "boolean", default: false },
+  stop: { type: "boolean", default: false },
+  logs: { type: "string", default: LOGS },
+  minutes: { type: "string", default: "20" },
+  help: { type: "boolean", default: false },
+} as const;
+
+type Options = ReturnType<typeof optionsOf>;
+
+function optionsOf(args: readonly string[]) {
+  const { values } = parseArgs({ args: [...args], options: OPTIONS });
+  const release = RELEASES.find(({ version }) => version === values.debian);
+  const minutes = Number(values.minutes);
+  if (release === undefined) throw new IoreqdError("LAB_OPTION_INVALID", `--debian ${values.debian}: 12 or 13`);
+  if (!(minutes > 0)) throw new IoreqdError("LAB_OPTION_INVALID", `--minutes ${values.minutes}: a number above 0`);
+  return { ...values, release, minutes, logs: path.resolve(values.logs) };
 }
 
-async function boot(image: Awaited<ReturnType<typeof dom0Image>>, logs: string): Promise<Lab> {
-  const kept = await keptLab();
-  if (kept !== null) {
-    kept.close();
-    throw new IoreqdError("LAB_KEPT", "this clone keeps a lab already: --reuse it, or --stop it first");
-  }
-  step("booting Xen and dom0");
-  const lab = await bootLab(image, path.resolve(logs));
-  step("dom0 is up");
-  return lab;
-}
-
-async function reused(): Promise<Lab> {
-  const dom0 = await keptLab();
-  if (dom0 === null) throw new IoreqdError("LAB_GONE", "this clone keeps no lab: start one with --keep");
-  const close = () => dom0.close();
-  return { dom0, keep: close, stop: async () => close() };
-}
-
-async function stopKept(): Promise<number> {
-  const dom0 = await keptLab();
-  await dom0?.endLab();
-  rmSync(KEPT_LAB, { force: true });
-  step(dom0 === null ? "this clone keeps no lab" : "the lab has ended");
+async function main(): Promise<number> {
+  const options = optionsOf(process.argv.slice(2));
+  if (options.help) process.stdout.write(USAGE);
+  else if (options.stop) await stopKept();
+  else return (await run(options)) ? 0 : 1;
   return 0;
 }
 
-/** In band: there is one machine. */
-function suites(dom0: Dom0, only: string | undefined): Promise<boolean> {
-  const args = [path.join(ROOT, "node_modules/jest/bin/jest.js"), "--config", "jest.real-xen.config.cjs", "--runInBand"];
-  return new Promise((resolve) => {
-    const child = spawn(process.execPath, [...args, ...(only === undefined ? [] : [only])], {
-      cwd: ROOT,
-      stdio: ["ignore", "inherit", "inherit"],
-      env: { ...process.env, IOREQD_LAB: dom0.files.directory },
+async function run(options: Options): Promise<boolean> {
+  const stop = new AbortController();
+  const deadline = setTimeout(() => stop.abort(`${options.minutes} minutes are over`), options.minutes * 60_000);
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => stop.abort(signal));
+  const aborted = new Promise<never>((_resolve, reject) => {
+    stop.signal.addEventListener("abort", () => {
+      reject(new IoreqdError("LAB_GIVEN_UP", `giving up: ${stop.signal.reason}`));
     });
-    child.on("exit", (status) => resolve(status === 0));
   });
+  aborted.catch(() => {});
+
+  let lab: Lab | null = null;
+  let passed = false;
+  try {
+    const work = async () => {
+      await prerequisites(options.install, step);
+      const [image, packaged] = await Promise.all([dom0Image(options.release, step), preparePackage(step)]);
+      const guest = await guestDisk(image, step);
+      lab = options.reuse ? await reuseLab(options.logs) : await bootLab(image, options.logs, step);
+      await installPackage(lab.dom0, packaged, step);
+      await lab.dom0.put(guest, GUEST_DISK);
+      step("ioreqd is installed");
+      return options["no-suites"] || (await runSuites(lab.dom0, options.only, stop.signal));
+    };
+    passed = await Promise.race([work(), aborted]);
+    return passed;
+  } finally {
+    clearTimeout(deadline);
+    await finish(options, lab, passed, stop.signal.aborted);
+  }
+}
+
+async function finish(options: Options, lab: Lab | null, passed: boolean, aborted: boolean): Promise<void> {
+  // Without a lab of ours there may still be one that boots: it ends with this process.
+  if (lab === null) return;
+  if (!passed) process.stderr.write(`${evidence(lab.dom0.files)}\n`);
+  if ((options.keep || options.reuse) && !aborted) {
+    lab.keep();
+    if (options.keep) process.stdout.write(KEPT);
+  } else await lab.stop();
+  step(passed ? "passed" : `failed; logs are in ${path.relative(process.cwd(), options.logs)}`);
+}
+
+async function stopKept(): Promise<void> {
+  const dom0 = await keptLab();
+  await dom0?.endLab();
+  step(dom0 === null ? "this clone keeps no lab" : "the lab has ended");
 }
 
 main().then(
@@ -135,6 +119,6 @@ main().then(
   (error: unknown) => {
     const code = error instanceof IoreqdError ? `${error.code}: ` : "";
     step(`failed: ${code}${messageOf(error)}`);
-    process.exit(hasCode(error, "LAB_OPTION_INVALID") || !existsSync(ROOT) ? 2 : 1);
+    process.exit(hasCode(error, "LAB_OPTION_INVALID") ? 2 : 1);
   },
 );

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** ioreqd as dom0 gets it: the Debian package that `npm run package` builds. */
 
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import { IoreqdError } from "../../../src/base/errors.js";
 import { command } from "./command.js";
@@ -45,7 +45,8 @@ export async function installPackage(dom0: Dom0, file: string, step: (what: stri
 /** The tree of the package in an archive, with this Node.js as its own. */
 async function unpackaged(step: (what: string) => void): Promise<string> {
   step("packing the tree");
-  const archive = path.join("/tmp", `ioreqd-tree-${process.pid}.tar`);
+  const archive = path.join(ROOT, "build/ioreqd-tree.tar");
+  mkdirSync(path.dirname(archive), { recursive: true });
   const production = (await command("npm", ["ls", "--omit=dev", "--all", "--parseable"], { cwd: ROOT })).toString();
   const modules = production
     .trim()

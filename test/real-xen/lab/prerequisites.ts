@@ -41,7 +41,8 @@ export async function prerequisites(install: boolean, step: (what: string) => vo
   await command("apt-get", ["update", "-qq"], { env });
   await command("apt-get", ["install", "-y", "-qq", "--no-install-recommends", ...missing], { env });
   const still = missingPackages();
-  if (still.length > 0) throw new IoreqdError("LAB_PACKAGES_MISSING", `still missing after ${line}: ${still.join(" ")}`);
+  if (still.length > 0)
+    throw new IoreqdError("LAB_PACKAGES_MISSING", `still missing after ${line}: ${still.join(" ")}`);
 }
 
 function missingPackages(): string[] {

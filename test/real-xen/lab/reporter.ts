@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+/** Tells of each test as it starts and ends: one may take a minute, and a run ten. */
+
+import type { Config, Reporter, Test, TestCaseResult, TestResult } from "@jest/reporters";
+import { step } from "./progress.js";
+
+const MARKS: Readonly<Record<string, string>> = { passed: "ok  ", failed: "FAIL", pending: "skip" };
+
+export default class LabReporter implements Partial<Reporter> {
+  #failed = 0;
+  #passed = 0;
+
+  constructor(readonly config: Config.GlobalConfig) {}
+
+  onTestCaseResult(_test: Test, result: TestCaseResult): void {
+    const seconds = ((result.duration ?? 0) / 1000).toFixed(1);
+    step(`${MARKS[result.status] ?? result.status} ${result.fullName} (${seconds} s)`);
+    for (const message of result.failureMessages) process.stderr.write(`${message}\n`);
+    if (result.status === "passed") this.#passed++;
+    if (result.status === "failed") this.#failed++;
+  }
+
+  onTestResult(_test: Test, result: TestResult): void {
+    // A suite that fails outside of its tests: it does not load, or its beforeAll throws.
+    if (result.testExecError !== undefined && result.failureMessage) process.stderr.write(`${result.failureMessage}\n`);
+  }
+
+  onRunComplete(): void {
+    step(`${this.#passed} passed, ${this.#failed} failed`);
+  }
+}
