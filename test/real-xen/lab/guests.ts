@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** Guests of the lab: their config for xl, their console, their end. */
 
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import os from "node:os";
+import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { IoreqdError } from "../../../src/base/errors.js";
@@ -58,10 +57,8 @@ export class Guest {
   }
 
   static async create(dom0: Dom0, config: GuestConfig): Promise<Guest> {
-    const file = path.join(os.tmpdir(), `ioreqd-lab-${process.pid}-${config.name}.cfg`);
-    writeFileSync(file, xlConfig(config));
     const place = `/var/tmp/${config.name}.cfg`;
-    await dom0.put(file, place);
+    await dom0.sh(`printf %s ${quote(xlConfig(config))} > ${quote(place)}`);
     const log = consoleLog(dom0, config.name);
     const before = existsSync(log) ? readFileSync(log).length : 0;
     await dom0.sh(`xl create ${config.paused ? "-p " : ""}${quote(place)}`, { timeoutMs: BOOT_MS });
