@@ -25,6 +25,8 @@ export interface GuestConfig {
 /** Four times what a guest with two vCPUs takes at its slowest on two idle cores. */
 const BOOT_MS = 440_000;
 const POLL_MS = 100;
+/** While it waits, so often it looks whether the guest still lives. */
+const LOOK_MS = 10_000;
 
 /** The text of the guest's config for xl. */
 export function xlConfig(config: GuestConfig): string {
@@ -82,20 +84,43 @@ export class Guest {
     await this.waitFor(/GUEST ready/, BOOT_MS);
   }
 
-  /** Wait for something on the console, counted from `from`. LAB_TIMEOUT has the console's last lines. */
+  /**
+   * Wait for something on the console, counted from `from`. LAB_TIMEOUT and LAB_GUEST_DIED have the console's last
+   * lines.
+   */
   async waitFor(pattern: RegExp, timeoutMs = 60_000, from = 0): Promise<RegExpExecArray> {
     const deadline = Date.now() + timeoutMs;
-    for (;;) {
+    for (let nextLook = Date.now() + LOOK_MS; ; ) {
       const found = pattern.exec(this.console().slice(from));
       if (found !== null) return found;
-      if (Date.now() > deadline) {
-        const end = tail(consoleLog(this.#dom0, this.name), 20);
-        const message = `guest ${this.name} did not print ${pattern} within ${timeoutMs / 1000} s. Its console:\n${end}`;
-        throw new IoreqdError("LAB_TIMEOUT", message, { guest: this.name });
+      if (Date.now() > deadline) throw this.#failure("LAB_TIMEOUT", `${pattern} within ${timeoutMs / 1000} s`);
+      if (Date.now() > nextLook) {
+        const state = await this.state();
+        if (state === null || /[sc]/.test(state)) {
+          throw this.#failure(
+            "LAB_GUEST_DIED",
+            `${pattern}: it ${state === null ? "has gone" : `is ${state} in xl list`}`,
+          );
+        }
+        nextLook = Date.now() + LOOK_MS;
       }
       // A file that another machine's process appends to: there is no event to wait for.
       await pause(POLL_MS);
     }
+  }
+
+  /** As xl list shows it (r, b, p, s, c, d), without the dashes; null when there is no such domain. */
+  async state(): Promise<string | null> {
+    const { status, stdout } = await this.#dom0.sh(`xl list ${this.domid}`, { check: false });
+    const columns = stdout.trim().split("\n").at(-1)?.trim().split(/\s+/) ?? [];
+    return status === 0 ? (columns.at(-2)?.replaceAll("-", "") ?? null) : null;
+  }
+
+  #failure(code: string, what: string): IoreqdError {
+    const end = tail(consoleLog(this.#dom0, this.name), 20);
+    return new IoreqdError(code, `guest ${this.name} did not print ${what}. Its console:\n${end}`, {
+      guest: this.name,
+    });
   }
 
   /** A command in the guest's shell, over the PV console; what it printed, and its status. One at a time. */

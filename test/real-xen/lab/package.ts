@@ -38,6 +38,7 @@ export async function installPackage(dom0: Dom0, file: string, step: (what: stri
   } else {
     await dom0.sh(`mkdir -p /usr/lib/ioreqd && tar -C /usr/lib/ioreqd -xf ${place}`, { timeoutMs: 300_000 });
     await dom0.sh("ln -sf /usr/lib/ioreqd/bin/ioreqd /usr/lib/ioreqd/runtime/bin/node /usr/bin/");
+    await dom0.sh("cp /usr/lib/ioreqd/systemd/*.service /lib/systemd/system/ && systemctl daemon-reload");
   }
   await dom0.sh(`rm -f ${place}`);
 }
@@ -55,7 +56,15 @@ async function unpackaged(step: (what: string) => void): Promise<string> {
     .filter((name) => name !== "");
   const node = path.relative("/", process.execPath);
   const rename = `s,^${node.replaceAll(".", "\\.")}$,runtime/bin/node,`;
-  const tree = ["bin", "dist/src", "native/build", "package.json", "node_modules/.package-lock.json", ...modules];
+  const tree = [
+    "bin",
+    "systemd",
+    "dist/src",
+    "native/build",
+    "package.json",
+    "node_modules/.package-lock.json",
+    ...modules,
+  ];
   await command("tar", ["-cf", archive, `--transform=${rename}`, "-C", ROOT, ...tree, "-C", "/", node]);
   return archive;
 }

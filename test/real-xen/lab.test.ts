@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT
+/** The lab's own mechanics, with a stand-in for the emulated machine: commands, deadlines, and what is left behind. */
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { Dom0 } from "./lab/dom0.js";
+import { labFiles, programOf } from "./lab/lab-files.js";
+
+let scratch: string;
+let directory: string;
+let keeper: ChildProcess;
+let dom0: Dom0;
+
+beforeEach(async () => {
+  scratch = mkdtempSync(path.join(os.tmpdir(), "ioreqd-lab-test-"));
+  directory = path.join(scratch, "lab");
+  const files = labFiles(directory);
+  for (const name of [files.consoles, files.transfer]) mkdirSync(name, { recursive: true });
+  writeFileSync(files.plan, JSON.stringify([files.port]));
+  writeFileSync(files.serial, "(XEN) all was well\n");
+  const standIn = path.join(__dirname, "stand-in.js");
+  const qemu = `#!/bin/sh\necho $$ > ${scratch}/pid\nexec ${process.execPath} ${standIn} "$@"\n`;
+  writeFileSync(path.join(scratch, "qemu-system-x86_64"), qemu, { mode: 0o755 });
+  keeper = spawn(process.execPath, [programOf("keeper.js"), directory, path.join(scratch, "logs")], {
+    stdio: ["pipe", "inherit", "inherit"],
+    env: { ...process.env, PATH: `${scratch}:${process.env["PATH"]}` },
+  });
+  dom0 = await eventually(() => Dom0.connect(directory));
+});
+
+afterEach(async () => {
+  dom0.close();
+  if (keeper.exitCode === null && keeper.signalCode === null) {
+    keeper.kill();
+    await once(keeper, "exit");
+  }
+  rmSync(scratch, { recursive: true, force: true });
+});
+
+test("a command gives its output, its error output and its status", async () => {
+  const result = await dom0.sh("echo out; echo err >&2; exit 3", { check: false });
+  expect(result).toEqual({ status: 3, stdout: "out\n", stderr: "err\n" });
+});
+
+test("a command that fails rejects with what it said", async () => {
+  await expect(dom0.sh("echo no such thing >&2; false")).rejects.toMatchObject({
+    code: "LAB_COMMAND_FAILED",
+    message: expect.stringContaining("no such thing"),
+  });
+});
+
+test("commands of two clients run side by side, and each gets its own output", async () => {
+  const other = await Dom0.connect(directory);
+  const fifo = path.join(scratch, "fifo");
+  await dom0.sh(`mkfifo ${fifo}`);
+  const reading = dom0.sh(`cat ${fifo}`);
+  await other.sh(`echo from the other > ${fifo}`);
+  expect((await reading).stdout).toBe("from the other\n");
+  other.close();
+});
+
+test("a command that takes too long is ended, and all consoles are shown", async () => {
+  await expect(dom0.sh("echo begun; exec sleep 1000", { timeoutMs: 500 })).rejects.toMatchObject({
+    code: "LAB_TIMEOUT",
+    message: expect.stringMatching(/begun[\s\S]*all was well/),
+  });
+});
+
+test("when the machine dies, whoever waits is told with the last words of Xen", async () => {
+  await dom0.sh("true");
+  const waiting = dom0.sh("sleep 1000");
+  process.kill(machine(), "SIGKILL");
+  await expect(waiting).rejects.toMatchObject({ code: "LAB_GONE", message: expect.stringMatching(/all was well/) });
+  await expect(dom0.sh("true")).rejects.toMatchObject({ code: "LAB_GONE" });
+});
+
+test("when its starter goes, the lab ends, leaves its logs and nothing else", async () => {
+  await dom0.sh("true");
+  const pid = machine();
+  keeper.stdin?.end();
+  await once(keeper, "exit");
+  expect(existsSync(directory)).toBe(false);
+  expect(existsSync(`/proc/${pid}`)).toBe(false);
+  expect(readFileSync(path.join(scratch, "logs/xen-serial.log"), "utf8")).toMatch(/all was well/);
+});
+
+test("a lab that is kept outlives its starter, and ends when it is asked to", async () => {
+  keeper.stdin?.end("keep\n");
+  await dom0.sh("true");
+  await dom0.endLab();
+  await once(keeper, "exit");
+  expect(existsSync(directory)).toBe(false);
+});
+
+test("the machine is gone when its keeper was killed", async () => {
+  await dom0.sh("true");
+  const pid = machine();
+  keeper.kill("SIGKILL");
+  await eventually(async () => {
+    if (existsSync(`/proc/${pid}`)) throw new Error(`process ${pid} is still there`);
+  });
+});
+
+function machine(): number {
+  return Number(readFileSync(path.join(scratch, "pid"), "utf8"));
+}
+
+/** What another process is about to make true. */
+async function eventually<T>(attempt: () => Promise<T>): Promise<T> {
+  for (const deadline = Date.now() + 10_000; ; await pause(20)) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (Date.now() > deadline) throw error;
+    }
+  }
+}
