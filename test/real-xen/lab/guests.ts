@@ -126,10 +126,15 @@ export class Guest {
   /** A command in the guest's shell, over the PV console; what it printed, and its status. One at a time. */
   async sh(command: string, timeoutMs = 120_000): Promise<{ status: number; output: string }> {
     const from = this.console().length;
-    await this.#dom0.sh(`echo ${quote(command)} > $(xenstore-read /local/domain/${this.domid}/console/tty)`);
+    await this.tell(command);
     const [text, status] = await this.waitFor(/rc=(\d+)\n/, timeoutMs, from);
     const all = this.console().slice(from);
     return { status: Number(status), output: all.slice(0, all.indexOf(text)) };
+  }
+
+  /** A command whose end nobody waits for: the guest may not live to tell. */
+  async tell(command: string): Promise<void> {
+    await this.#dom0.sh(`echo ${quote(command)} > $(xenstore-read /local/domain/${this.domid}/console/tty)`);
   }
 
   async destroy(): Promise<void> {

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT
+/** Every device as a stock Linux guest meets it: firmware places it, the kernel drives it, the administrator reads the log. */
+
+import { Dom0 } from "./lab/dom0.js";
+import { Guest } from "./lab/guests.js";
+import { labDirectory } from "./lab/lab-files.js";
+
+const NAME = "machine";
+/** Bytes through the serial line in each direction: at a millisecond an access, a megabyte takes most of an hour. */
+const SERIAL_BYTES = Number(process.env["IOREQD_SERIAL_BYTES"] ?? 4096);
+const SERIAL_MS = 60_000 + SERIAL_BYTES * 20;
+
+let dom0: Dom0;
+let guest: Guest;
+
+beforeAll(async () => {
+  dom0 = await Dom0.connect(labDirectory());
+  const config = {
+    // The guest's own file; one more comes from the xl config.
+    devices: ["edu,addr=10.0", "pci-serial,addr=11.0,chardev=pty", "counter,addr=12.0", "pci-testdev,addr=13.0"],
+    log: { verbosity: 2 },
+  };
+  await dom0.sh(`mkdir -p /etc/ioreqd/guests && echo '${JSON.stringify(config)}' > /etc/ioreqd/guests/${NAME}.conf`);
+  guest = await Guest.create(dom0, {
+    name: NAME,
+    vcpus: 2,
+    deviceModelArgs: ["-ioreqd", "pvpanic,addr=14.0"],
+    lines: ['device_model_override = "/usr/lib/ioreqd/bin/ioreqd-dm"'],
+  });
+  await guest.booted();
+}, 600_000);
+
+afterAll(async () => {
+  await guest?.destroy();
+  await dom0?.sh(`rm -f /etc/ioreqd/guests/${NAME}.conf`);
+  dom0?.close();
+});
+
+const journal = async (pattern: string): Promise<string> =>
+  (await dom0.sh(`journalctl -o cat -u ioreqd@${guest.domid} | grep -E '${pattern}' | tail -n 20`, { check: false }))
+    .stdout;
+
+/** The first BAR's address, as Linux has it. */
+async function bar0(slot: string): Promise<number> {
+  const { output } = await guest.sh(`cut -d' ' -f1 /sys/bus/pci/devices/0000:00:${slot}/resource | head -n 1`);
+  return Number(/0x[0-9a-f]{16}/.exec(output)?.[0]);
+}
+
+test("lspci -vvv reads every function, with its BARs placed by the firmware", async () => {
+  const { output } = await guest.sh("lspci -vvv");
+  const listed = output.slice(output.indexOf("00:10.0"));
+  expect(listed).toMatch(
+    /00:10\.0 .*1234:11e8[\s\S]*Interrupt: pin A routed to IRQ \d+[\s\S]*Region 0: Memory at [0-9a-f]{8} .*\[size=1M\]/,
+  );
+  expect(listed).toMatch(
+    /00:11\.0 Serial controller: Red Hat.*QEMU PCI 16550A[\s\S]*Region 0: I\/O ports at [0-9a-f]{4} \[size=8\][\s\S]*Kernel driver in use: serial/,
+  );
+  expect(listed).toMatch(/00:12\.0 .*1234:c047[\s\S]*Region 0: Memory at [0-9a-f]{8} .*\[size=4K\]/);
+  expect(listed).toMatch(/00:13\.0 .*Red Hat.*[\s\S]*Region 0: Memory at [0-9a-f]{8}[\s\S]*Region 1: I\/O ports at/);
+  expect(listed).toMatch(/00:14\.0 .*Red Hat.*[\s\S]*Region 0: Memory at [0-9a-f]{8}/);
+});
+
+test("a BAR that Linux moves answers in its new place, and nobody in the old one", async () => {
+  const before = await bar0("10.0");
+  expect((await guest.sh(`devmem 0x${before.toString(16)} 32`)).output).toContain("0x010000ED");
+  const after = before + 0x0800_0000;
+  const moved = after.toString(16);
+  await guest.sh(`setpci -s 10.0 COMMAND=0:2; setpci -s 10.0 BASE_ADDRESS_0=${moved}; setpci -s 10.0 COMMAND=2:2`);
+  expect((await guest.sh(`devmem 0x${moved} 32`)).output).toContain("0x010000ED");
+  expect((await guest.sh(`devmem 0x${before.toString(16)} 32`)).output).toContain("0xFFFFFFFF");
+  await guest.sh(
+    `setpci -s 10.0 COMMAND=0:2; setpci -s 10.0 BASE_ADDRESS_0=${before.toString(16)}; setpci -s 10.0 COMMAND=2:2`,
+  );
+  expect((await guest.sh(`devmem 0x${before.toString(16)} 32`)).output).toContain("0x010000ED");
+});
+
+test("the journal names the registers that were touched, with who, how and what", async () => {
+  const at = (await bar0("10.0")) + 4;
+  await guest.sh(`devmem 0x${at.toString(16)} 32 0x12345678; devmem 0x${at.toString(16)} 32`);
+  const lines = (await journal('"reg":"LIVE"'))
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+  expect(lines.at(-2)).toMatchObject({ op: "W", device: "0000:00:10.0 edu bar0", width: 4, value: "0x12345678" });
+  expect(lines.at(-1)).toMatchObject({ op: "R", device: "0000:00:10.0 edu bar0", width: 4, value: "0xedcba987" });
+});
+
+describe(`${SERIAL_BYTES} bytes through an 8250 console of the guest's kernel`, () => {
+  /** The same on both sides, and no byte of it twice in a row. */
+  const text = `seq 1 1000000 | head -c ${SERIAL_BYTES}`;
+  let sum: string;
+  let pty: string;
+  let tty: string;
+
+  beforeAll(async () => {
+    sum = (await dom0.sh(`${text} | md5sum | cut -d' ' -f1`)).stdout.trim();
+    pty = /\/dev\/pts\/\d+/.exec(await journal("/dev/pts/"))?.[0] as string;
+    const { output } = await guest.sh("ls /sys/bus/pci/devices/0000:00:11.0/tty");
+    tty = `/dev/${/ttyS\d+/.exec(output)?.[0]}`;
+    await guest.sh(`stty -F ${tty} raw -echo 115200`);
+  });
+
+  test(
+    "arrive in dom0 unharmed",
+    async () => {
+      const received = dom0.sh(`head -c ${SERIAL_BYTES} < ${pty} | md5sum`, { timeoutMs: SERIAL_MS });
+      await guest.sh(`${text} > ${tty}`, SERIAL_MS);
+      expect((await received).stdout).toContain(sum);
+    },
+    SERIAL_MS,
+  );
+
+  test(
+    "arrive in the guest unharmed",
+    async () => {
+      // The guest says that it listens; what comes earlier would be lost, as on any serial line.
+      const received = guest.sh(`head -c ${SERIAL_BYTES} < ${tty} | md5sum`, SERIAL_MS);
+      await dom0.sh(`${text} > ${pty}`, { timeoutMs: SERIAL_MS });
+      expect((await received).output).toContain(sum);
+    },
+    SERIAL_MS,
+  );
+});
