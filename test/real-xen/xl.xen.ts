@@ -112,7 +112,7 @@ describe("an xl create that can't work fails with ioreqd-dm's message, and leave
     expect(`${stderr}${stdout}`).toContain(message);
     expect(status).not.toBe(0);
     expect((await dom0.sh("xl list")).stdout.trim().split("\n")).toHaveLength(2);
-    expect((await dom0.sh("pgrep -fa '[i]oreqd run|[q]emu-system'", { check: false })).stdout).toBe("");
+    expect((await dom0.sh("pgrep -fa '[i]oreqd run|[q]emu-system.* -name bad'", { check: false })).stdout).toBe("");
     expect((await dom0.sh("systemctl list-units --no-legend --plain 'ioreqd@*'")).stdout).toBe("");
   });
 });
