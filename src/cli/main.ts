@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** The command line. Each command's code is loaded when it is asked for, so that starting is quick. */
 
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Argument, Command, InvalidArgumentError, Option } from "commander";
 import { IoreqdError, messageOf } from "../base/errors.js";
 import { didYouMean } from "../base/suggest.js";
 import { version } from "./version.js";
@@ -24,7 +24,8 @@ const number =
 const domidArgument = number("domain id", 0, 0x7fef);
 const collect = (value: string, all: string[]): string[] => [...all, value];
 
-function program(exit: (code: number) => void): Command {
+/** The command line's definition; `exit` is called with the exit code. */
+export function program(exit: (code: number) => void): Command {
   const ioreqd = new Command("ioreqd")
     .description("A device model for Xen guests: serves PCI devices written in TypeScript as an ioreq server.")
     .version(version())
@@ -124,6 +125,12 @@ function program(exit: (code: number) => void): Command {
     .command("doctor")
     .description("what this host has and lacks to run ioreqd, and the fix")
     .action(async () => exit(await (await import("./doctor.js")).doctor()));
+
+  ioreqd
+    .command("completion")
+    .description("print what completes ioreqd's command line in a shell")
+    .addArgument(new Argument("<shell>", "which shell").choices(["bash"]))
+    .action(async () => print((await import("./completion.js")).bashCompletion(ioreqd)));
 
   ioreqd.on("command:*", ([word]: string[]) => {
     const known = ioreqd.commands.map((command) => command.name());
