@@ -8,9 +8,10 @@
 require("./setup.cjs");
 
 const fs = require("node:fs");
+const os = require("node:os");
 const path = require("node:path");
 const { buildDeb, epoch } = require("./package/debian.cjs");
-const { fail, output, root, run, say } = require("./package/common.cjs");
+const { PREFIX, fail, output, root, run, say } = require("./package/common.cjs");
 const { productionModules } = require("./package/dependencies.cjs");
 const { nodeRuntime } = require("./package/runtime.cjs");
 const { stage } = require("./package/stage.cjs");
@@ -30,16 +31,26 @@ say(`${path.relative(root, deb)}: ${(fs.statSync(deb).size / 1e6).toFixed(1)} MB
 if (flags.includes("--check")) check();
 
 function build(file) {
-  const tree = path.join(root, "build", `${path.basename(file)}.tree`);
-  fs.rmSync(tree, { recursive: true, force: true });
+  fs.mkdirSync(path.dirname(file), { recursive: true });
+  // Not below this directory: a module that is missing from the tree would be found in node_modules further up.
+  const tree = fs.mkdtempSync(path.join(os.tmpdir(), "ioreqd-package-"));
+  process.once("exit", () => fs.rmSync(tree, { recursive: true, force: true }));
   stage(tree, inputs);
+  tryOut(path.join(tree, PREFIX));
   buildDeb(tree, file, inputs);
-  fs.rmSync(tree, { recursive: true });
+}
+
+/** What is in the tree runs by itself: the demo, which loads all that serving a guest needs, and a device in TypeScript. */
+function tryOut(own) {
+  const node = path.join(own, "runtime/bin/node");
+  const ioreqd = path.join(own, "bin/ioreqd");
+  const env = { ...process.env, NODE_DISABLE_COMPILE_CACHE: "1" };
+  output(node, [ioreqd, "demo", "--once"], { env });
+  output(node, [ioreqd, "explain", path.join(root, "examples/dice.ts")], { env });
 }
 
 function check() {
   const again = path.join(root, "build", "again", path.basename(deb));
-  fs.mkdirSync(path.dirname(again), { recursive: true });
   build(again);
   if (!fs.readFileSync(deb).equals(fs.readFileSync(again))) {
     fail(`two builds differ: diffoscope ${deb} ${again} tells in what`);

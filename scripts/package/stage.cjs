@@ -49,8 +49,9 @@ function stage(tree, { modules, runtime, version }) {
 /** Of a module: not its sources and tests, nor what only a compiler reads, nor another C library's binary. */
 function isNeeded(name) {
   if (/(^|\/)\.|(^|\/)(test|tests|bench|benchmarks|docs?|examples?)\//.test(name)) return false;
-  if (/\.(map|md|markdown|[cm]?ts|cc|hh?|inc|gyp|yml|png|html)$/.test(name) && !/licen[cs]e/i.test(name)) return false;
-  return !/^koffi\/(src|vendor)\/|\/koffi-linux-[^/]+\/musl_/.test(name);
+  if (/\.(map|md|markdown|[cm]?ts|cc|hh?|inc|S|asm|gyp|yml|png|html)$/.test(name) && !/licen[cs]e/i.test(name))
+    return false;
+  return !/^koffi\/vendor\/|\/koffi-linux-[^/]+\/musl_/.test(name);
 }
 
 /** A module's own command line is nothing of ours. */
