@@ -6,8 +6,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { z } from "zod";
-import { configSchema } from "../../src/cli/config.js";
 import { program } from "../../src/cli/main.js";
+import { configSchema } from "../../src/launch/config.js";
 import { PACKAGE_ROOT } from "../../src/xen/libraries.js";
 
 const MAN = join(PACKAGE_ROOT, "man");
