@@ -28,9 +28,9 @@ export async function run(flags: RunFlags): Promise<number> {
   const ending = new Ending(log);
   try {
     const store = await openStore();
-    if (store !== null) await findGuest(store, domid);
     const keys = store === null ? null : new ServiceKeys(store, domid);
     try {
+      if (store !== null) await findGuest(store, domid);
       const session = await begin();
       try {
         ending.watch({ xen, domid, ioservid: session.server.id, store, supervisor });

@@ -130,10 +130,11 @@ test("what the process itself finds wrong is what ioreqd-dm says, and nothing is
 
 test.each<[string, string[], string]>([
   ["a domain that is not there", ["attach", "7", "--device", "edu"], "there is no domain 7"],
+  ["a domain that is not there, to be served", ["run", "--domid", "7", "--device", "edu"], "there is no domain 7"],
   ["a name that is misspelt", ["attach", "gest", "--device", "edu"], "did you mean guest?"],
   ["dom0 itself", ["attach", "0", "--device", "edu"], "ioreqd serves guests"],
   ["nothing to serve", ["attach", "guest"], "guests/guest.conf"],
-])("ioreqd attach with %s is refused", (_what, args, message) =>
+])("%s is refused", (_what, args, message) =>
   withLaunched(async (launched) => {
     const { status, stderr } = await launched.ioreqd(...args);
     expect(stderr).toContain(message);
