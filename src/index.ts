@@ -17,4 +17,4 @@ export {
   type PciDeviceTable,
   type Timer,
 } from "./pci/define.js";
-export type { GuestProgram, GuestVcpu } from "./sim/guest.js";
+export type { Access, DmaMemory, GuestCpu, GuestProgram, GuestVcpu } from "./sim/guest.js";

@@ -4,8 +4,9 @@
 import { IoreqdError } from "../base/errors.js";
 import { hex } from "../base/hex.js";
 import { OUT, RESULT, SPACE } from "./addon.js";
+import { runBatch } from "./batch.js";
 import { bdfNumber, cf8Value, ecamAddress } from "./config-address.js";
-import type { Bdf, GuestVcpu, RepOptions } from "./guest.js";
+import type { Access, Bdf, DmaMemory, GuestVcpu, RepOptions } from "./guest.js";
 import type { SimArch } from "./host.js";
 import { KIND, RoundTripRecorder, type RoundTrips } from "./round-trips.js";
 import { VcpuInterrupts, type VcpuPlace } from "./vcpu-interrupts.js";
@@ -20,6 +21,9 @@ export interface VcpuReport {
 const CF8 = 0xcf8;
 const CFC = 0xcfc;
 
+/** Below is what firmware and the first programs use; a guest with less RAM has all of it for DMA. */
+const DMA_START = 1 << 20;
+
 export class Vcpu extends VcpuInterrupts implements GuestVcpu {
   readonly vcpus: number;
   readonly arch: SimArch;
@@ -27,6 +31,7 @@ export class Vcpu extends VcpuInterrupts implements GuestVcpu {
   readonly shared: SharedArrayBuffer;
   readonly ram: Uint8Array;
   readonly ramView: DataView;
+  readonly dmaMemory: DmaMemory;
   readonly #recorder: RoundTripRecorder;
   readonly #report: (report: VcpuReport) => void;
   #answered = false;
@@ -41,6 +46,8 @@ export class Vcpu extends VcpuInterrupts implements GuestVcpu {
     this.#report = report;
     this.ram = new Uint8Array(this.native.ram(place.host));
     this.ramView = new DataView(this.ram.buffer);
+    const gpa = this.ram.length > DMA_START ? DMA_START : 0;
+    this.dmaMemory = { gpa, length: this.ram.length - gpa };
   }
 
   get answered(): boolean {
@@ -90,6 +97,22 @@ export class Vcpu extends VcpuInterrupts implements GuestVcpu {
     } else {
       this.#access(SPACE.mmio, true, gpa, width, value, 0, this.#kindAt(gpa, KIND.mmioWrite));
     }
+  }
+
+  readSeries(gpa: number, width: 1 | 2 | 4, count: number): Uint32Array {
+    return Uint32Array.from({ length: count }, () => this.read(gpa, width));
+  }
+
+  batch(accesses: readonly Access[]): number[] {
+    return runBatch(this, accesses);
+  }
+
+  ramRead(gpa: number, length: number): Uint8Array {
+    return this.#ramAt(gpa, length).slice();
+  }
+
+  ramWrite(gpa: number, bytes: Uint8Array): void {
+    this.#ramAt(gpa, bytes.length).set(bytes);
   }
 
   readBytes(gpa: number, length: number): Uint8Array {
@@ -232,6 +255,11 @@ export class Vcpu extends VcpuInterrupts implements GuestVcpu {
     const done = this.words[OUT.lo] as number;
     this.#finish(result, space === SPACE.pio ? KIND.rep : this.#kindAt(address, KIND.rep), address);
     return done;
+  }
+
+  #ramAt(gpa: number, length: number): Uint8Array {
+    if (gpa >= 0 && gpa + length <= this.ram.length) return this.ram.subarray(gpa, gpa + length);
+    throw new IoreqdError("BAD_VALUE", `${length} bytes at ${hex(gpa)}: RAM ends at ${hex(this.ram.length)}`);
   }
 
   /** RAM answers without a round trip: not a figure to keep. */

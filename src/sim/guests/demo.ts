@@ -6,11 +6,11 @@
  */
 
 import { hex } from "../../base/hex.js";
-import type { GuestVcpu } from "../guest.js";
+import type { GuestCpu } from "../guest.js";
 import { enumerate, type FoundBar, type FoundFunction, place } from "./pci.js";
 
 /** The devices this program knows, by vendor:device, and how it tries each. */
-const DRIVERS: Readonly<Record<string, (vcpu: GuestVcpu, fn: FoundFunction) => void>> = {
+const DRIVERS: Readonly<Record<string, (vcpu: GuestCpu, fn: FoundFunction) => void>> = {
   "1234:11e8": tryEdu,
   "1b36:0002": trySerial,
   "1b36:0005": tryTestdev,
@@ -24,7 +24,7 @@ const WITNESS_READS = 2000;
 const COUNTER_AT = 0;
 const SEEN_AT = 16;
 
-export default function demo(vcpu: GuestVcpu): void {
+export default function demo(vcpu: GuestCpu): void {
   const words = new Uint32Array(vcpu.shared);
   if (vcpu.id === 0) words[COUNTER_AT] = prepare(vcpu);
   vcpu.barrier();
@@ -35,7 +35,7 @@ export default function demo(vcpu: GuestVcpu): void {
 }
 
 /** The work of one vCPU. Returns the address of the counter's register. */
-function prepare(vcpu: GuestVcpu): number {
+function prepare(vcpu: GuestCpu): number {
   const functions = enumerate(vcpu);
   vcpu.step(`enumerated bus 0: ${functions.length} functions`);
   check(functions.length >= 5, `found ${functions.length} functions, at least five were expected`);
@@ -53,7 +53,7 @@ function prepare(vcpu: GuestVcpu): number {
 }
 
 /** Source: QEMU docs/specs/edu.rst. */
-function tryEdu(vcpu: GuestVcpu, fn: FoundFunction): void {
+function tryEdu(vcpu: GuestCpu, fn: FoundFunction): void {
   const base = bar(fn, 0).address;
   const read = (at: number): number => vcpu.read(base + at, 4);
   const write = (at: number, value: number): void => vcpu.write(base + at, 4, value >>> 0);
@@ -74,8 +74,8 @@ function tryEdu(vcpu: GuestVcpu, fn: FoundFunction): void {
   interrupted("the raised bit");
   vcpu.step(`edu ${fn.bdf}: alive, 10! = 3628800, interrupts on GSI ${fn.gsi}`);
 
-  const source = 0x10_0000;
-  const target = 0x20_0ff0; // crosses a page
+  const memory = vcpu.dmaMemory.gpa;
+  const [source, target] = [memory, memory + 0x2ff0]; // the target crosses a page
   const length = 64;
   const transfer = (from: number, to: number, command: number): void => {
     vcpu.write(base + 0x80, 8, BigInt(from));
@@ -84,16 +84,18 @@ function tryEdu(vcpu: GuestVcpu, fn: FoundFunction): void {
     vcpu.write(base + 0x98, 8, BigInt(command));
     interrupted("DMA");
   };
-  for (let i = 0; i < length; i += 1) vcpu.ram[source + i] = (i * 7 + 1) & 0xff;
+  const sent = Uint8Array.from({ length }, (_, i) => (i * 7 + 1) & 0xff);
+  vcpu.ramWrite(source, sent);
   transfer(source, 0x4_0000, 0x1 | 0x4);
   transfer(0x4_0000, target, 0x1 | 0x2 | 0x4);
-  for (let i = 0; i < length; i += 1)
-    check(vcpu.ram[target + i] === vcpu.ram[source + i], `DMA brought a wrong byte ${i}`);
+  vcpu.ramRead(target, length).forEach((byte, i) => {
+    check(byte === sent[i], `DMA brought a wrong byte ${i}`);
+  });
   vcpu.step(`edu ${fn.bdf}: ${length} bytes by DMA to the card and back, across a page`);
 }
 
 /** A 16550A in loopback: what is sent comes back, and says so by interrupt. */
-function trySerial(vcpu: GuestVcpu, fn: FoundFunction): void {
+function trySerial(vcpu: GuestCpu, fn: FoundFunction): void {
   const port = bar(fn, 0).address;
   const [RBR, IER, FCR, LCR, MCR, LSR] = [0, 1, 2, 3, 4, 5] as const;
   vcpu.out8(port + LCR, 0x03);
@@ -113,7 +115,7 @@ function trySerial(vcpu: GuestVcpu, fn: FoundFunction): void {
 }
 
 /** Source: QEMU docs/specs/pci-testdev.rst: the header says what to write where. */
-function tryTestdev(vcpu: GuestVcpu, fn: FoundFunction): void {
+function tryTestdev(vcpu: GuestCpu, fn: FoundFunction): void {
   const memory = bar(fn, 0).address;
   vcpu.write(memory, 1, 0);
   const width = vcpu.read(memory + 1, 1) as 1 | 2 | 4;
@@ -127,7 +129,7 @@ function tryTestdev(vcpu: GuestVcpu, fn: FoundFunction): void {
 }
 
 /** Source: QEMU docs/specs/pvpanic.rst. */
-function tryPvpanic(vcpu: GuestVcpu, fn: FoundFunction): void {
+function tryPvpanic(vcpu: GuestCpu, fn: FoundFunction): void {
   const events = vcpu.read(bar(fn, 0).address, 1);
   check((events & 1) === 1, `pvpanic offers ${hex(events)}`);
   vcpu.write(bar(fn, 0).address, 1, 2);
@@ -135,9 +137,9 @@ function tryPvpanic(vcpu: GuestVcpu, fn: FoundFunction): void {
 }
 
 /** All vCPUs read the counter at once: every number exactly once. */
-function witness(vcpu: GuestVcpu, words: Uint32Array, counter: number): void {
+function witness(vcpu: GuestCpu, words: Uint32Array, counter: number): void {
   const seen = words.subarray(SEEN_AT + vcpu.id * WITNESS_READS, SEEN_AT + (vcpu.id + 1) * WITNESS_READS);
-  for (let i = 0; i < WITNESS_READS; i += 1) seen[i] = vcpu.read(counter, 4);
+  seen.set(vcpu.readSeries(counter, 4, WITNESS_READS));
   vcpu.barrier();
   if (vcpu.id !== 0) return;
   const all = words.slice(SEEN_AT, SEEN_AT + vcpu.vcpus * WITNESS_READS).sort();

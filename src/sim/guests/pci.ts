@@ -2,13 +2,14 @@
 /** What an operating system does with a PCI bus: enumerate, size, place, enable. Source: PCI 3.0 6.2.5.1; Linux drivers/pci/probe.c. */
 
 import { BAR, COMMAND, CONFIG, MULTI_FUNCTION } from "../../spec/pci.js";
-import type { GuestVcpu } from "../guest.js";
+import type { GuestCpu } from "../guest.js";
 
 export interface FoundBar {
   readonly index: number | "rom";
   readonly space: "mem32" | "mem64" | "io" | "rom";
   readonly prefetchable: boolean;
   readonly size: number;
+  /** Where it is decoded; 0 until it is placed. */
   address: number;
 }
 
@@ -38,7 +39,7 @@ export const WINDOWS: Readonly<Windows> = { memory: 0xf000_0000, ports: 0xc000 }
 const NOBODY = 0xffff;
 
 /** Every function on bus 0, in order, BARs sized. */
-export function enumerate(vcpu: GuestVcpu): FoundFunction[] {
+export function enumerate(vcpu: GuestCpu): FoundFunction[] {
   const found: FoundFunction[] = [];
   for (let device = 0; device < 32; device += 1) {
     const first = probe(vcpu, device, 0);
@@ -53,7 +54,8 @@ export function enumerate(vcpu: GuestVcpu): FoundFunction[] {
   return found;
 }
 
-function probe(vcpu: GuestVcpu, device: number, fn: number): FoundFunction | null {
+/** The function at this place, BARs sized; null where there is none. */
+export function probe(vcpu: GuestCpu, device: number, fn: number): FoundFunction | null {
   const bdf = `00:${device.toString(16).padStart(2, "0")}.${fn}`;
   const vendorId = vcpu.configRead(bdf, CONFIG.vendor, 2);
   if (vendorId === NOBODY) return null;
@@ -74,7 +76,7 @@ function probe(vcpu: GuestVcpu, device: number, fn: number): FoundFunction | nul
 }
 
 /** With decoding off, write ones and read back which bits stay. */
-function sizeBars(vcpu: GuestVcpu, bdf: string): FoundBar[] {
+function sizeBars(vcpu: GuestCpu, bdf: string): FoundBar[] {
   const command = vcpu.configRead(bdf, CONFIG.command, 2);
   vcpu.configWrite(bdf, CONFIG.command, 2, command & ~(COMMAND.io | COMMAND.memory));
   const bars: FoundBar[] = [];
@@ -83,27 +85,37 @@ function sizeBars(vcpu: GuestVcpu, bdf: string): FoundBar[] {
     const [kind, mask] = sizeRegister(vcpu, bdf, at, 0xffff_ffff);
     if (mask === 0) continue;
     if ((kind & BAR.io) !== 0) {
-      bars.push({ index, space: "io", prefetchable: false, size: (~(mask & ~3) >>> 0) + 1, address: 0 });
+      bars.push({
+        index,
+        space: "io",
+        prefetchable: false,
+        size: (~(mask & ~3) >>> 0) + 1,
+        address: (kind & ~3) >>> 0,
+      });
       continue;
     }
     const prefetchable = (kind & BAR.prefetchable) !== 0;
     let size = (~(mask & ~15) >>> 0) + 1;
+    let address = (kind & ~15) >>> 0;
     const wide = (kind & BAR.mem64) !== 0;
     if (wide) {
-      const [, high] = sizeRegister(vcpu, bdf, at + 4, 0xffff_ffff);
+      const [above, high] = sizeRegister(vcpu, bdf, at + 4, 0xffff_ffff);
+      address += above * 0x1_0000_0000;
       if (high !== 0xffff_ffff) size += ((~high >>> 0) + 0) * 0x1_0000_0000;
     }
-    bars.push({ index, space: wide ? "mem64" : "mem32", prefetchable, size, address: 0 });
+    bars.push({ index, space: wide ? "mem64" : "mem32", prefetchable, size, address });
     if (wide) index += 1;
   }
-  const [, rom] = sizeRegister(vcpu, bdf, CONFIG.rom, ~BAR.romEnable >>> 0);
-  if (rom !== 0)
-    bars.push({ index: "rom", space: "rom", prefetchable: false, size: (~(rom & ~0x7ff) >>> 0) + 1, address: 0 });
+  const [at, rom] = sizeRegister(vcpu, bdf, CONFIG.rom, ~BAR.romEnable >>> 0);
+  if (rom !== 0) {
+    const size = (~(rom & ~0x7ff) >>> 0) + 1;
+    bars.push({ index: "rom", space: "rom", prefetchable: false, size, address: (at & ~0x7ff) >>> 0 });
+  }
   vcpu.configWrite(bdf, CONFIG.command, 2, command);
   return bars;
 }
 
-function sizeRegister(vcpu: GuestVcpu, bdf: string, at: number, ones: number): [before: number, mask: number] {
+function sizeRegister(vcpu: GuestCpu, bdf: string, at: number, ones: number): [before: number, mask: number] {
   const before = vcpu.configRead(bdf, at, 4);
   vcpu.configWrite(bdf, at, 4, ones);
   const mask = vcpu.configRead(bdf, at, 4);
@@ -111,19 +123,26 @@ function sizeRegister(vcpu: GuestVcpu, bdf: string, at: number, ones: number): [
   return [before, mask];
 }
 
-/** Give every BAR an address and switch the function on, as a bus master. */
-export function place(vcpu: GuestVcpu, functions: readonly FoundFunction[]): void {
-  const next: Windows = { ...WINDOWS };
+/** Give every BAR without an address one, and switch the function on, as a bus master. What firmware did stays. */
+export function place(vcpu: GuestCpu, functions: readonly FoundFunction[], windows: Windows = WINDOWS): void {
+  const next: Windows = { ...windows };
   for (const fn of functions) {
     for (const bar of fn.bars) {
-      const window = bar.space === "io" ? "ports" : "memory";
-      bar.address = Math.ceil(next[window] / bar.size) * bar.size;
-      next[window] = bar.address + bar.size;
-      const at = bar.index === "rom" ? CONFIG.rom : CONFIG.bar0 + bar.index * 4;
-      vcpu.configWrite(fn.bdf, at, 4, bar.address);
-      if (bar.space === "mem64") vcpu.configWrite(fn.bdf, at + 4, 4, 0);
+      if (bar.address === 0) assign(vcpu, fn, bar, next);
     }
-    vcpu.configWrite(fn.bdf, CONFIG.command, 2, COMMAND.io | COMMAND.memory | COMMAND.busMaster);
-    if (fn.pin !== 0) vcpu.configWrite(fn.bdf, CONFIG.interruptLine, 1, fn.gsi);
+    const command = vcpu.configRead(fn.bdf, CONFIG.command, 2);
+    const on = command | COMMAND.io | COMMAND.memory | COMMAND.busMaster;
+    if (command !== on) vcpu.configWrite(fn.bdf, CONFIG.command, 2, on);
+    if (fn.pin !== 0 && vcpu.configRead(fn.bdf, CONFIG.interruptLine, 1) === 0)
+      vcpu.configWrite(fn.bdf, CONFIG.interruptLine, 1, fn.gsi);
   }
+}
+
+function assign(vcpu: GuestCpu, fn: FoundFunction, bar: FoundBar, next: Windows): void {
+  const window = bar.space === "io" ? "ports" : "memory";
+  bar.address = Math.ceil(next[window] / bar.size) * bar.size;
+  next[window] = bar.address + bar.size;
+  const at = bar.index === "rom" ? CONFIG.rom : CONFIG.bar0 + bar.index * 4;
+  vcpu.configWrite(fn.bdf, at, 4, bar.address);
+  if (bar.space === "mem64") vcpu.configWrite(fn.bdf, at + 4, 4, 0);
 }
