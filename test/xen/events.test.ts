@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
-/** Event channels over each adapter, on the simulated host. */
+/** Event channels over each adapter, on the simulated host or a real Xen. */
 
 import type { EvtchnPort } from "../../src/base/ids.js";
 import { DIR_READ, IOREQ, STATE, STATE_MASK, WORD } from "../../src/spec/xen-ioreq.js";
 import type { EventPoller } from "../../src/xen/host.js";
-import { coded, describeOnSim } from "./sim-fixture.js";
+import { coded, describeOnXen, simTest } from "./fixture.js";
 
-describeOnSim("XenHost, event channels", (now) => {
-  test("a guest's access raises an event, and the published reply reaches it", async () => {
+describeOnXen("XenHost, event channels", (now) => {
+  simTest("a guest's access raises an event, and the published reply reaches it", async () => {
     const { xen, domid } = now();
     const id = xen.createIoreqServer(domid, "off");
     const { ioreq } = xen.mapIoreqPages(domid, id, { ring: false, vcpus: 2 });
@@ -80,7 +80,7 @@ describeOnSim("XenHost, event channels", (now) => {
     expect(poller.drain()).toBe(0);
   });
 
-  test("the end of the simulated host is told once, and the poller has stopped", async () => {
+  simTest("the end of the simulated host is told once, and the poller has stopped", async () => {
     const { xen, sim } = now();
     const failures: Error[] = [];
     const channels = xen.openEventChannels();

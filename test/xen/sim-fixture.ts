@@ -7,11 +7,10 @@ import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { type DomId, domId } from "../../src/base/ids.js";
 import { SIM_DOMID, SimHost, type SimHostOptions } from "../../src/sim/host.js";
-import { ADAPTERS, openAdapter } from "../../src/xen/ffi/index.js";
+import { openAdapter } from "../../src/xen/ffi/index.js";
 import { type FfiAdapter, libraryTable } from "../../src/xen/ffi/table.js";
 import { PACKAGE_ROOT, XENSIM_LIBRARIES } from "../../src/xen/libraries.js";
 import { NativeXen } from "../../src/xen/native.js";
-import { installedAdapter } from "./adapters.js";
 
 const SIM_ADDON = join(PACKAGE_ROOT, "native", "build", "xensim", "host.node");
 export const xensimBuilt = existsSync(SIM_ADDON) && existsSync(XENSIM_LIBRARIES);
@@ -41,6 +40,7 @@ export class SimFixture {
   readonly sim: SimHost;
   readonly xen: NativeXen;
   readonly domid: DomId = domId(SIM_DOMID);
+  readonly otherServers = 0;
   readonly #dir = mkdtempSync(join(tmpdir(), "ioreqd-xen-"));
   readonly #workers: Worker[] = [];
 
@@ -80,23 +80,3 @@ export class SimFixture {
     rmSync(this.#dir, { recursive: true });
   }
 }
-
-/** A suite over every adapter, each test on a simulated host of its own, which `now()` gives. */
-export function describeOnSim(what: string, suite: (now: () => SimFixture) => void): void {
-  for (const name of ADAPTERS) {
-    const adapter = xensimBuilt ? installedAdapter(name) : null;
-    const why = adapter !== null ? "" : xensimBuilt ? ": not installed" : ": xensim is not built";
-    (adapter === null ? describe.skip : describe)(`${what} (${name}${why})`, () => {
-      let fixture: SimFixture;
-      beforeEach(() => {
-        fixture = new SimFixture(adapter as FfiAdapter);
-      });
-      afterEach(() => fixture.close());
-      suite(() => fixture);
-    });
-  }
-}
-
-/** Matches an IoreqdError with this code and these words in its message. */
-export const coded = (code: string, words = "") =>
-  expect.objectContaining({ code, message: expect.stringContaining(words) });

@@ -26,14 +26,14 @@
 static _Thread_local sigjmp_buf fault_return;
 static _Thread_local volatile sig_atomic_t fault_expected;
 
-static void on_fault(int signal)
+static inline void on_fault(int signal)
 {
     if (fault_expected)
         siglongjmp(fault_return, signal);
     _exit(128 + signal);
 }
 
-static void catch_faults(void)
+static inline void catch_faults(void)
 {
     struct sigaction action = {.sa_handler = on_fault, .sa_flags = SA_NODEFER};
     sigaction(SIGSEGV, &action, NULL);
@@ -52,13 +52,13 @@ static void catch_faults(void)
 
 /* ---- ports ---- */
 
-static const char *port_in(unsigned width, uint16_t port, uint64_t *value)
+static inline const char *port_in(unsigned width, uint16_t port, uint64_t *value)
 {
     GUARDED(*value = width == 1 ? inb(port) : width == 2 ? inw(port) : inl(port));
     return NULL;
 }
 
-static const char *port_out(unsigned width, uint16_t port, uint64_t value)
+static inline const char *port_out(unsigned width, uint16_t port, uint64_t value)
 {
     GUARDED(if (width == 1) outb((uint8_t)value, port); else if (width == 2)
                 outw((uint16_t)value, port);
@@ -74,7 +74,7 @@ struct window {
 };
 
 /* Uncached, as for device memory; RAM that the kernel does not know is coherent with this too. */
-static const char *window_open(struct window *w, uint64_t gpa, uint64_t length)
+static inline const char *window_open(struct window *w, uint64_t gpa, uint64_t length)
 {
     static int memory = -1;
     if (memory < 0)
@@ -88,12 +88,12 @@ static const char *window_open(struct window *w, uint64_t gpa, uint64_t length)
     return NULL;
 }
 
-static void window_close(struct window *w)
+static inline void window_close(struct window *w)
 {
     munmap(w->page, w->length);
 }
 
-static const char *load(unsigned width, const volatile void *at, uint64_t *value)
+static inline const char *load(unsigned width, const volatile void *at, uint64_t *value)
 {
     GUARDED(*value = width == 1   ? *(const volatile uint8_t *)at
                      : width == 2 ? *(const volatile uint16_t *)at
@@ -102,7 +102,7 @@ static const char *load(unsigned width, const volatile void *at, uint64_t *value
     return NULL;
 }
 
-static const char *store(unsigned width, volatile void *at, uint64_t value)
+static inline const char *store(unsigned width, volatile void *at, uint64_t value)
 {
     GUARDED(switch (width) {
         case 1: *(volatile uint8_t *)at = (uint8_t)value; break;
@@ -123,7 +123,7 @@ static const char *store(unsigned width, volatile void *at, uint64_t value)
             __asm__ volatile("rep " instruction __VA_ARGS__);                                           \
     } while (0)
 
-static const char *rep_ins(unsigned width, uint16_t port, void *to, uint64_t *count, bool backwards)
+static inline const char *rep_ins(unsigned width, uint16_t port, void *to, uint64_t *count, bool backwards)
 {
     uint64_t left = *count;
 #define INS(letter) REP("ins" letter, : "+D"(to), "+c"(left) : "d"(port) : "memory", "cc")
@@ -133,7 +133,7 @@ static const char *rep_ins(unsigned width, uint16_t port, void *to, uint64_t *co
     return NULL;
 }
 
-static const char *rep_outs(unsigned width, uint16_t port, const void *from, uint64_t *count,
+static inline const char *rep_outs(unsigned width, uint16_t port, const void *from, uint64_t *count,
                             bool backwards)
 {
     uint64_t left = *count;
@@ -144,7 +144,7 @@ static const char *rep_outs(unsigned width, uint16_t port, const void *from, uin
     return NULL;
 }
 
-static const char *rep_movs(unsigned width, void *to, const void *from, uint64_t *count,
+static inline const char *rep_movs(unsigned width, void *to, const void *from, uint64_t *count,
                             bool backwards)
 {
     uint64_t left = *count;
@@ -166,7 +166,7 @@ static pthread_mutex_t config_lock = PTHREAD_MUTEX_INITIALIZER;
  * The kernel uses CF8 as well, in interrupt handlers, and can't be locked out from here: so look
  * whether it did, and read again.
  */
-static const char *config_read(unsigned width, uint32_t bdf, uint32_t offset, uint64_t *value)
+static inline const char *config_read(unsigned width, uint32_t bdf, uint32_t offset, uint64_t *value)
 {
     uint32_t address = 0x80000000u | bdf << 8 | (offset & 0xfc);
     const char *error = NULL;
@@ -182,7 +182,7 @@ static const char *config_read(unsigned width, uint32_t bdf, uint32_t offset, ui
     return error;
 }
 
-static const char *config_write(unsigned width, uint32_t bdf, uint32_t offset, uint64_t value)
+static inline const char *config_write(unsigned width, uint32_t bdf, uint32_t offset, uint64_t value)
 {
     pthread_mutex_lock(&config_lock);
     const char *error = port_out(4, CF8, 0x80000000u | bdf << 8 | (offset & 0xfc));
@@ -193,7 +193,7 @@ static const char *config_write(unsigned width, uint32_t bdf, uint32_t offset, u
 }
 
 /* The same through the kernel. It cuts an access that is not aligned. */
-static const char *sysfs_config(bool write, unsigned width, uint32_t bdf, uint32_t offset, uint64_t *value)
+static inline const char *sysfs_config(bool write, unsigned width, uint32_t bdf, uint32_t offset, uint64_t *value)
 {
     char path[80];
     snprintf(path, sizeof path, "/sys/bus/pci/devices/0000:%02x:%02x.%x/config", bdf >> 8,

@@ -24,7 +24,7 @@ static struct bound bound[MAX_BOUND];
 static unsigned bound_count;
 static pthread_mutex_t bound_lock = PTHREAD_MUTEX_INITIALIZER;
 
-static bool write_file(const char *path, const char *text)
+static inline bool write_file(const char *path, const char *text)
 {
     int fd = open(path, O_WRONLY | O_CLOEXEC);
     bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
@@ -33,13 +33,13 @@ static bool write_file(const char *path, const char *text)
     return ok;
 }
 
-static void function_path(char path[static 120], uint32_t bdf, const char *file)
+static inline void function_path(char path[static 120], uint32_t bdf, const char *file)
 {
     snprintf(path, 120, "/sys/bus/pci/devices/0000:%02x:%02x.%x/%s", bdf >> 8, bdf >> 3 & 31, bdf & 7, file);
 }
 
 /* Another driver that has the function is taken off it. */
-static const char *bind_function(uint32_t bdf, const char *driver)
+static inline const char *bind_function(uint32_t bdf, const char *driver)
 {
     char path[120], name[24];
     snprintf(name, sizeof name, "0000:%02x:%02x.%x", bdf >> 8, bdf >> 3 & 31, bdf & 7);
@@ -54,7 +54,7 @@ static const char *bind_function(uint32_t bdf, const char *driver)
     return access(path, F_OK) ? "NOT_BOUND" : NULL;
 }
 
-static int open_uio(uint32_t bdf)
+static inline int open_uio(uint32_t bdf)
 {
     char path[120];
     function_path(path, bdf, "uio");
@@ -71,7 +71,7 @@ static int open_uio(uint32_t bdf)
     return fd;
 }
 
-static const char *find_bound(uint32_t bdf, struct bound **found)
+static inline const char *find_bound(uint32_t bdf, struct bound **found)
 {
     const char *error = NULL;
     *found = NULL;
@@ -95,7 +95,7 @@ static const char *find_bound(uint32_t bdf, struct bound **found)
 }
 
 /* Interrupts of the function so far, once there are more than `seen`, or after the time. */
-static const char *wait_interrupt(uint32_t bdf, uint32_t seen, int timeout_ms, uint64_t *count)
+static inline const char *wait_interrupt(uint32_t bdf, uint32_t seen, int timeout_ms, uint64_t *count)
 {
     struct bound *b;
     const char *error = find_bound(bdf, &b);
@@ -112,7 +112,7 @@ static const char *wait_interrupt(uint32_t bdf, uint32_t seen, int timeout_ms, u
 }
 
 /* What /proc/interrupts has for the function's Linux interrupt, on all CPUs. */
-static const char *proc_interrupts(uint32_t bdf, uint64_t *count)
+static inline const char *proc_interrupts(uint32_t bdf, uint64_t *count)
 {
     char path[120], line[1024];
     unsigned wanted, irq;

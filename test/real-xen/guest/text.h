@@ -20,7 +20,7 @@ struct text {
     size_t length, room;
 };
 
-static void text_need(struct text *t, size_t more)
+static inline void text_need(struct text *t, size_t more)
 {
     if (t->length + more < t->room)
         return;
@@ -30,7 +30,7 @@ static void text_need(struct text *t, size_t more)
         abort();
 }
 
-static __attribute__((format(printf, 2, 3))) void text_add(struct text *t, const char *format, ...)
+static inline __attribute__((format(printf, 2, 3))) void text_add(struct text *t, const char *format, ...)
 {
     va_list args;
     text_need(t, 64 + strlen(format));
@@ -46,19 +46,19 @@ static __attribute__((format(printf, 2, 3))) void text_add(struct text *t, const
     }
 }
 
-static bool is_plain(unsigned char byte)
+static inline bool is_plain(unsigned char byte)
 {
     return isalnum(byte) || strchr("_./-:,=+", byte);
 }
 
-static void text_add_escaped(struct text *t, const unsigned char *bytes, size_t length)
+static inline void text_add_escaped(struct text *t, const unsigned char *bytes, size_t length)
 {
     for (size_t i = 0; i < length; i++)
         text_add(t, bytes[i] && is_plain(bytes[i]) ? "%c" : "%%%02x", bytes[i]);
 }
 
 /* In place. */
-static void unescape(char *text)
+static inline void unescape(char *text)
 {
     char *to = text;
     for (char *from = text; *from; to++) {
@@ -74,7 +74,7 @@ static void unescape(char *text)
 }
 
 /* FNV-1a, 32 bits. Source: draft-eastlake-fnv, section 2. */
-static uint32_t fnv(const char *bytes, size_t length)
+static inline uint32_t fnv(const char *bytes, size_t length)
 {
     uint32_t hash = 0x811c9dc5;
     for (size_t i = 0; i < length; i++)
@@ -83,7 +83,7 @@ static uint32_t fnv(const char *bytes, size_t length)
 }
 
 /* The next word, which is ended in place; NULL at the end. */
-static char *next_word(char **rest)
+static inline char *next_word(char **rest)
 {
     char *word;
     while ((word = strsep(rest, " ")) && !*word)
@@ -92,7 +92,7 @@ static char *next_word(char **rest)
 }
 
 /* The next word as a number; *ok becomes false where there is none. */
-static uint64_t next_number(char **rest, bool *ok)
+static inline uint64_t next_number(char **rest, bool *ok)
 {
     char *word = next_word(rest), *end;
     if (!word) {
