@@ -6,8 +6,9 @@
 
 import { IoreqdError } from "../src/base/errors.js";
 import { keptLab } from "../test/real-xen/lab/boot.js";
+import { bootGuest } from "../test/real-xen/lab/boot-guest.js";
 import type { Dom0 } from "../test/real-xen/lab/dom0.js";
-import { Guest } from "../test/real-xen/lab/guests.js";
+import type { Guest } from "../test/real-xen/lab/guests.js";
 import type { Row } from "./report.js";
 
 const [QEMUS, OURS] = ["00:09.0", "00:10.0"];
@@ -40,13 +41,12 @@ async function measure(dom0: Dom0, window: number | null): Promise<Row[]> {
   const name = `bench-${window ?? "default"}`;
   const settings = { devices: [`edu,addr=${OURS}`], ...(window === null ? {} : { polling: { window } }) };
   await dom0.sh(`mkdir -p /etc/ioreqd/guests && echo '${JSON.stringify(settings)}' > /etc/ioreqd/guests/${name}.conf`);
-  const guest = await Guest.create(dom0, {
+  const guest = await bootGuest(dom0, {
     name,
     deviceModelArgs: ["-device", "edu,addr=0x9"],
     lines: ['device_model_override = "/usr/lib/ioreqd/bin/ioreqd-dm"'],
   });
   try {
-    await guest.booted();
     const polling = window === null ? "" : `, polling ${window} us`;
     const bars = await Promise.all([bar0(guest, QEMUS as string), bar0(guest, OURS as string)]);
     // V8 has to have seen the path a few thousand times.

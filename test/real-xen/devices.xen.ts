@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 /** Every device as a stock Linux guest meets it: firmware places it, the kernel drives it, the administrator reads the log. */
 
+import { bootGuest } from "./lab/boot-guest.js";
 import { Dom0 } from "./lab/dom0.js";
-import { Guest } from "./lab/guests.js";
+import type { Guest } from "./lab/guests.js";
 import { labDirectory } from "./lab/lab-files.js";
 
 const NAME = "machine";
@@ -21,13 +22,12 @@ beforeAll(async () => {
     log: { verbosity: 2 },
   };
   await dom0.sh(`mkdir -p /etc/ioreqd/guests && echo '${JSON.stringify(config)}' > /etc/ioreqd/guests/${NAME}.conf`);
-  guest = await Guest.create(dom0, {
+  guest = await bootGuest(dom0, {
     name: NAME,
     vcpus: 2,
     deviceModelArgs: ["-ioreqd", "pvpanic,addr=14.0"],
     lines: ['device_model_override = "/usr/lib/ioreqd/bin/ioreqd-dm"'],
   });
-  await guest.booted();
 }, 600_000);
 
 afterAll(async () => {

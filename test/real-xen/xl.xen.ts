@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** What an administrator does: an xl config that names ioreqd-dm, and everything that may happen to the guest afterwards. */
 
+import { bootGuest } from "./lab/boot-guest.js";
 import { Dom0 } from "./lab/dom0.js";
 import { Guest, type GuestConfig, xlConfig } from "./lab/guests.js";
 import { labDirectory } from "./lab/lab-files.js";
@@ -11,7 +12,6 @@ beforeAll(async () => {
 });
 afterAll(() => dom0.close());
 
-const BOOT_MS = 440_000;
 const OVERRIDE = 'device_model_override = "/usr/lib/ioreqd/bin/ioreqd-dm"';
 
 /** A guest whose config has these devices. */
@@ -27,6 +27,10 @@ const keys = async (domid: number): Promise<string> =>
 const active = async (domid: number): Promise<string> =>
   (await dom0.sh(`systemctl is-active ioreqd@${domid}`, { check: false })).stdout.trim();
 
+/** What a command in dom0 prints, once it succeeds. */
+const until = async (command: string): Promise<string> =>
+  (await dom0.sh(`timeout 100 sh -c 'until ${command} 2> /dev/null; do sleep 0.2; done'`)).stdout;
+
 /** Once the guest has gone: its process ended well, and neither Xen, xenstore nor /run know it any more. */
 async function nothingIsLeft(domid: number): Promise<void> {
   // The unit ends when the guest's last page is let go; systemctl waits for nothing that has ended already.
@@ -40,57 +44,60 @@ async function nothingIsLeft(domid: number): Promise<void> {
   expect((await dom0.sh(`ls -A /run/ioreqd/${domid}`, { check: false })).stdout).toBe("");
 }
 
-/** A guest that is gone afterwards, also when something about it was not as it should be. */
-async function withGuest(config: GuestConfig, act: (guest: Guest) => Promise<void>): Promise<void> {
-  const guest = await Guest.create(dom0, config);
+/** Booted, and gone afterwards, also when something about it was not as it should be. */
+async function withGuest(
+  config: GuestConfig,
+  act: (guest: Guest) => Promise<void>,
+  prepare?: (guest: Guest) => Promise<void>,
+): Promise<void> {
   try {
-    await act(guest);
+    await act(await bootGuest(dom0, config, prepare));
   } finally {
-    await dom0.sh(`xl destroy ${guest.name}`, { check: false });
+    await dom0.sh(`xl destroy ${config.name}`, { check: false });
+  }
+}
+
+/** The same without letting it run. */
+async function withPausedGuest(config: GuestConfig, act: (guest: Guest) => Promise<void>): Promise<void> {
+  try {
+    await act(await Guest.create(dom0, { ...config, paused: true }));
+  } finally {
+    await dom0.sh(`xl destroy ${config.name}`, { check: false });
   }
 }
 
 describe("an xl config that names ioreqd-dm", () => {
   const devices = ["edu,addr=10.0", "counter,addr=11.0"];
 
-  test(
-    "brings up a guest with its devices; they follow it through a reboot, and end with it when it crashes",
-    () =>
-      withGuest(
-        withDevices("first", devices, { vcpus: 2, lines: ['on_reboot = "restart"', 'on_crash = "destroy"'] }),
-        async (guest) => {
-          expect(await active(guest.domid)).toBe("active");
-          expect(await keys(guest.domid)).toMatch(/state = "running"\n/);
-          await guest.booted();
-          const listed = /00:10\.0 .*\[1234:11e8\][\s\S]*00:11\.0 .*\[1234:c047\]/;
-          expect((await guest.sh("lspci -nn")).output).toMatch(listed);
-          await dom0.sh(`xl pause ${guest.domid}; xl unpause ${guest.domid}`);
-          expect((await guest.sh("lspci -d 1234:11e8 | wc -l")).output).toMatch(/^1$/m);
+  test("brings up a guest with its devices; the next domain has them too when it reboots", () =>
+    withGuest(withDevices("first", devices, { vcpus: 2, lines: ['on_reboot = "restart"'] }), async (guest) => {
+      expect(await active(guest.domid)).toBe("active");
+      expect(await keys(guest.domid)).toMatch(/state = "running"\n/);
+      const listed = /00:10\.0 .*\[1234:11e8\][\s\S]*00:11\.0 .*\[1234:c047\]/;
+      expect((await guest.sh("lspci -nn")).output).toMatch(listed);
+      await dom0.sh(`xl pause ${guest.domid}; xl unpause ${guest.domid}`);
+      expect((await guest.sh("lspci -d 1234:11e8 | wc -l")).output).toMatch(/^1$/m);
 
-          const before = guest.console().length;
-          await guest.tell("reboot -f");
-          await guest.waitFor(/GUEST ready/, BOOT_MS, before);
-          const domid = Number((await dom0.sh("xl domid first")).stdout);
-          expect(domid).toBeGreaterThan(guest.domid);
-          expect(await active(domid)).toBe("active");
-          await nothingIsLeft(guest.domid);
+      await guest.tell("reboot -f");
+      await nothingIsLeft(guest.domid);
+      const next = await until("xl domid first");
+      expect(Number(next)).toBeGreaterThan(guest.domid);
+      await until(`systemctl is-active ioreqd@${next.trim()}`);
+      await dom0.sh("xl destroy first");
+      await nothingIsLeft(Number(next));
+    }));
 
-          await dom0.sh(`echo 'echo c > /proc/sysrq-trigger' > $(xenstore-read /local/domain/${domid}/console/tty)`);
-          await nothingIsLeft(domid);
-        },
-      ),
-    2 * BOOT_MS,
-  );
-
-  test("leaves QEMU's own arguments as they were", () =>
-    withGuest(withDevices("paused", devices, { paused: true }), async (guest) => {
+  test("leaves QEMU's own arguments as they were, and lets go of a guest that crashes", () => {
+    const config = withDevices("paused", devices, { lines: ['on_crash = "destroy"'] });
+    return withPausedGuest(config, async (guest) => {
       const pid = `$(xenstore-read /local/domain/${guest.domid}/image/device-model-pid)`;
       const { stdout } = await dom0.sh(`tr '\\0' ' ' < /proc/${pid}/cmdline`);
       expect(stdout).toMatch(new RegExp(`qemu-system-i386 -xen-domid ${guest.domid} `));
       expect(stdout).not.toContain("-ioreqd ");
-      await guest.destroy();
+      await dom0.sh(`/usr/lib/xen-*/bin/xen-hvmcrash ${guest.domid}; xl unpause ${guest.domid}`);
       await nothingIsLeft(guest.domid);
-    }));
+    });
+  });
 });
 
 describe("an xl create that can't work fails with ioreqd-dm's message, and leaves nothing", () => {
@@ -122,32 +129,34 @@ describe("by hand", () => {
 
   // Not a network card: those Linux takes out of QEMU, for Xen's own.
   const qemu = ["-device", "virtio-rng-pci,addr=0x10"];
-  const byHand: GuestConfig = { name: "by-hand", paused: true, deviceModelArgs: qemu };
 
   test("ioreqd attach serves a paused guest; made after QEMU, it wins a slot that QEMU has too", () =>
-    withGuest(byHand, async (guest) => {
-      const { stdout } = await dom0.sh("ioreqd attach by-hand --device edu,addr=10.0");
-      expect(stdout).toBe(`domain ${guest.domid} (by-hand): edu (ioreqd@${guest.domid}.service)\n`);
-      const again = await dom0.sh("ioreqd attach by-hand --device counter", { check: false });
-      expect(again.stderr).toMatch(/DOMAIN_SERVED: domain \d+ is served by process \d+ already/);
-      await guest.unpause();
-      await guest.booted();
-      expect((await guest.sh(pci("10.0"))).output).toContain("[1234:11e8]");
-      await guest.tell("poweroff -f");
-      await nothingIsLeft(guest.domid);
-    }));
+    withGuest(
+      { name: "by-hand", deviceModelArgs: qemu },
+      async (guest) => {
+        expect((await guest.sh(pci("10.0"))).output).toContain("[1234:11e8]");
+        const again = await dom0.sh("ioreqd attach by-hand --device counter", { check: false });
+        expect(again.stderr).toMatch(/DOMAIN_SERVED: domain \d+ is served by process \d+ already/);
+        await guest.tell("poweroff -f");
+        await nothingIsLeft(guest.domid);
+      },
+      async (guest) => {
+        const { stdout } = await dom0.sh("ioreqd attach by-hand --device edu,addr=10.0");
+        expect(stdout).toBe(`domain ${guest.domid} (by-hand): edu (ioreqd@${guest.domid}.service)\n`);
+      },
+    ));
 
   test("made before QEMU, it loses such a slot", async () => {
     // ioreqd-dm would refuse: so a device model that serves by hand and then becomes QEMU.
     const run = "ioreqd run --domid $XEN_DOMAIN_ID --device edu,addr=10.0 --state-dir /run/ioreqd-first";
     const properties = "-p Type=notify -p NotifyAccess=all -p RuntimeDirectory=ioreqd-first";
     const script = `#!/bin/sh
+systemctl stop ioreqd-first
 systemd-run --quiet --unit ioreqd-first ${properties} ${run}
 exec /usr/libexec/xen-qemu-system-i386 "$@"`;
     await dom0.sh(`cat > /var/tmp/first << 'END'\n${script}\nEND\nchmod +x /var/tmp/first`);
     const lines = ['device_model_override = "/var/tmp/first"'];
     await withGuest({ name: "first-come", deviceModelArgs: qemu, lines }, async (guest) => {
-      await guest.booted();
       expect((await guest.sh(pci("10.0"))).output).toContain("[1af4:1005]");
     });
   });
@@ -177,25 +186,51 @@ exec /usr/libexec/xen-qemu-system-i386 "$@"`;
   });
 });
 
-describe("a paused guest", () => {
-  let guest: Guest;
-  beforeAll(async () => {
-    guest = await Guest.create(dom0, { name: "paused", paused: true });
-  });
-  afterAll(() => guest.destroy());
-
-  test("takes eight ioreq servers, QEMU's among them; the ninth is refused, and nothing of it is left", async () => {
-    const unit = (n: number): string => `ioreqd-eight-${n}`;
-    const start = (n: number, device: string): string =>
-      `systemd-run --quiet --wait --pipe --unit ${unit(n)} --property=RuntimeDirectory=${unit(n)} ioreqd run --domid ${guest.domid} --device ${device} --state-dir /run/${unit(n)}`;
-    const background = (n: number): string =>
-      start(n, `edu,addr=1${n}.0`).replace("--wait --pipe", "--property=Type=notify --property=NotifyAccess=all");
-    for (let n = 1; n <= 7; n += 1) await dom0.sh(background(n));
-    const { status, stderr } = await dom0.sh(start(8, "edu,addr=18.0"), { check: false });
+test("a domain takes eight ioreq servers, QEMU's among them; the ninth is refused, and nothing of it is left", () =>
+  withPausedGuest({ name: "crowded" }, async ({ domid }) => {
+    const unit = (n: number): string => `ioreqd-crowd-${n}`;
+    const start = (n: number, how: string): string =>
+      `systemd-run --quiet ${how} --unit ${unit(n)} -p RuntimeDirectory=${unit(n)} ` +
+      `ioreqd run --domid ${domid} --device edu,addr=1${n}.0 --state-dir /run/${unit(n)}`;
+    const seven = [1, 2, 3, 4, 5, 6, 7];
+    await Promise.all(seven.map((n) => dom0.sh(start(n, "-p Type=notify -p NotifyAccess=all"))));
+    const { status, stderr } = await dom0.sh(start(8, "--wait --pipe"), { check: false });
     expect(stderr).toContain("the domain has its 8 ioreq servers already");
     expect(status).toBe(1);
-    expect((await dom0.sh(`ls /run/${unit(8)}`, { check: false })).stdout).toBe("");
-    await dom0.sh(`systemctl stop ${Array.from({ length: 7 }, (_, i) => unit(i + 1)).join(" ")}`);
+    expect((await dom0.sh(`ls -A /run/${unit(8)}`, { check: false })).stdout).toBe("");
+    await dom0.sh(`systemctl stop ${seven.map(unit).join(" ")}`);
+  }));
+
+describe("a guest without QEMU", () => {
+  const kernel = "/share/vmlinuz";
+  const create = (type: string): string =>
+    `printf 'name = "${type}"\ntype = "${type}"\nmemory = 64\nkernel = "${kernel}"\n' > /var/tmp/${type}.cfg && xl create -p -q /var/tmp/${type}.cfg`;
+
+  test("of type pvh is served after attach, and let go", async () => {
+    await dom0.sh(create("pvh"));
+    try {
+      const domid = Number((await dom0.sh("xl domid pvh")).stdout);
+      await dom0.sh("ioreqd attach pvh --device counter");
+      expect(await keys(domid)).toMatch(/ioservid = "0"\n/);
+      await dom0.sh("xl destroy pvh");
+      await nothingIsLeft(domid);
+    } finally {
+      await dom0.sh("xl destroy pvh", { check: false });
+    }
+  });
+
+  test("of type pv is refused, for it has no ioreq servers, and nothing is left of the attempt", async () => {
+    await dom0.sh(create("pv"));
+    try {
+      const domid = Number((await dom0.sh("xl domid pv")).stdout);
+      const { status, stderr } = await dom0.sh("ioreqd attach pv --device counter", { check: false });
+      expect(stderr).toMatch(/SERVICE_FAILED: .*HVM or PVH guest/);
+      expect(status).toBe(1);
+      expect(await keys(domid)).toBe("");
+      expect(await active(domid)).not.toBe("active");
+    } finally {
+      await dom0.sh("xl destroy pv", { check: false });
+    }
   });
 });
 

@@ -2,7 +2,7 @@
 /** Starts a lab: its directory, its keeper, and dom0 up to the point where xl works. */
 
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
@@ -36,6 +36,8 @@ export async function bootLab(image: Dom0Image, logs: string, step: (what: strin
   const directory = mkdtempSync(path.join(os.tmpdir(), "ioreqd-lab-"));
   const files = labFiles(directory);
   for (const name of [files.consoles, files.transfer]) mkdirSync(name, { recursive: true });
+  // For guests that boot without firmware.
+  copyFileSync(image.vmlinuz, path.join(files.share, "vmlinuz"));
   writeFileSync(files.plan, JSON.stringify(qemuArguments(image, files)));
   // A group of its own: Ctrl-C is for us, and we tell the keeper by closing its input.
   const keeper = spawn(process.execPath, [programOf("keeper.js"), directory, logs], {
