@@ -10,7 +10,7 @@ import { IoreqdError } from "../../../src/base/errors.js";
 import { Dom0 } from "./dom0.js";
 import type { Dom0Image } from "./dom0-image.js";
 import { collectLogs } from "./evidence.js";
-import { KEPT_LAB, labFiles, programOf } from "./lab-files.js";
+import { CURRENT_LAB, labFiles, programOf } from "./lab-files.js";
 import { qemuArguments } from "./qemu.js";
 
 export interface Lab {
@@ -27,10 +27,10 @@ const POLL_MS = 50;
 
 /** Boots, and waits for systemd to have started everything. `logs`: where the keeper leaves them. */
 export async function bootLab(image: Dom0Image, logs: string, step: (what: string) => void): Promise<Lab> {
-  const kept = await keptLab();
-  if (kept !== null) {
-    kept.close();
-    throw new IoreqdError("LAB_KEPT", "this clone keeps a lab already: --reuse it, or --stop it first");
+  const other = await currentLab();
+  if (other !== null) {
+    other.close();
+    throw new IoreqdError("LAB_RUNS", "this clone has a lab already: --reuse it, or --stop it first");
   }
   step("booting Xen and dom0");
   const directory = mkdtempSync(path.join(os.tmpdir(), "ioreqd-lab-"));
@@ -51,6 +51,9 @@ export async function bootLab(image: Dom0Image, logs: string, step: (what: strin
     });
   });
   const dom0 = await connectSoon(directory);
+  // Also for one that is not to be kept: the shell is of use while suites run.
+  mkdirSync(path.dirname(CURRENT_LAB), { recursive: true });
+  writeFileSync(CURRENT_LAB, directory);
   const stop = async () => {
     await dom0.endLab();
     await ended;
@@ -63,8 +66,6 @@ export async function bootLab(image: Dom0Image, logs: string, step: (what: strin
   }
   step("dom0 is up");
   const keep = () => {
-    mkdirSync(path.dirname(KEPT_LAB), { recursive: true });
-    writeFileSync(KEPT_LAB, directory);
     keeper.stdin.end("keep\n");
     keeper.unref();
   };
@@ -91,21 +92,21 @@ async function systemdUp(dom0: Dom0): Promise<void> {
   }
 }
 
-/** The lab that this clone keeps, or null. */
-export async function keptLab(): Promise<Dom0 | null> {
-  if (!existsSync(KEPT_LAB)) return null;
+/** The lab that this clone runs, or null. */
+export async function currentLab(): Promise<Dom0 | null> {
+  if (!existsSync(CURRENT_LAB)) return null;
   try {
-    return await Dom0.connect(readFileSync(KEPT_LAB, "utf8"));
+    return await Dom0.connect(readFileSync(CURRENT_LAB, "utf8"));
   } catch {
-    rmSync(KEPT_LAB, { force: true });
+    rmSync(CURRENT_LAB, { force: true });
     return null;
   }
 }
 
-/** The lab that this clone keeps, without the guests and daemons of an earlier run. Throws LAB_GONE. */
+/** The lab that this clone runs, without the guests and daemons of an earlier run. Throws LAB_GONE. */
 export async function reuseLab(logs: string): Promise<Lab> {
-  const dom0 = await keptLab();
-  if (dom0 === null) throw new IoreqdError("LAB_GONE", "this clone keeps no lab: start one with --keep");
+  const dom0 = await currentLab();
+  if (dom0 === null) throw new IoreqdError("LAB_GONE", "this clone runs no lab: start one with --keep");
   await dom0.sh("for domid in $(xl list | awk 'NR > 1 && $2 > 0 { print $2 }'); do xl destroy $domid; done", {
     check: false,
   });

@@ -12,8 +12,8 @@ export const LAB_SOURCES = path.join(ROOT, "test/real-xen/lab");
 export const GUEST_SOURCES = path.join(ROOT, "test/real-xen/guest");
 export const LOGS = path.join(ROOT, "build/real-xen-logs");
 
-/** Names the directory of the lab that this clone keeps running. */
-export const KEPT_LAB = path.join(ROOT, "build/real-xen-lab");
+/** Names the directory of the lab that this clone runs. */
+export const CURRENT_LAB = path.join(ROOT, "build/real-xen-lab");
 
 export function cacheDirectory(): string {
   const cache = process.env["XDG_CACHE_HOME"] ?? path.join(os.homedir(), ".cache");

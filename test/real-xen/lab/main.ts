@@ -4,7 +4,7 @@
 import path from "node:path";
 import { parseArgs } from "node:util";
 import { hasCode, IoreqdError, messageOf } from "../../../src/base/errors.js";
-import { bootLab, keptLab, type Lab, reuseLab } from "./boot.js";
+import { bootLab, currentLab, type Lab, reuseLab } from "./boot.js";
 import { RELEASES } from "./debian.js";
 import { dom0Image } from "./dom0-image.js";
 import { evidence } from "./evidence.js";
@@ -20,9 +20,9 @@ const USAGE = `npm run test:xen -- [OPTION…]
   --debian 12|13    the Debian of dom0 and the guest (12)
   --only PATTERN    suites whose file name matches
   --keep            leave the lab running; how to use it is printed
-  --reuse           use the lab that was kept: end its guests, install ioreqd anew, run the suites
+  --reuse           use the lab that runs already: end its guests, install ioreqd anew, run the suites
   --no-suites       boot and install only
-  --stop            end the lab that was kept
+  --stop            end the lab of this clone
   --logs DIR        where logs go (${path.relative(ROOT, LOGS)})
   --minutes N       give up after so long (20)
 `;
@@ -60,7 +60,7 @@ function optionsOf(args: readonly string[]) {
 async function main(): Promise<number> {
   const options = optionsOf(process.argv.slice(2));
   if (options.help) process.stdout.write(USAGE);
-  else if (options.stop) await stopKept();
+  else if (options.stop) await stopCurrent();
   else return (await run(options)) ? 0 : 1;
   return 0;
 }
@@ -108,10 +108,10 @@ async function finish(options: Options, lab: Lab | null, passed: boolean, aborte
   step(passed ? "passed" : `failed; logs are in ${path.relative(process.cwd(), options.logs)}`);
 }
 
-async function stopKept(): Promise<void> {
-  const dom0 = await keptLab();
+async function stopCurrent(): Promise<void> {
+  const dom0 = await currentLab();
   await dom0?.endLab();
-  step(dom0 === null ? "this clone keeps no lab" : "the lab has ended");
+  step(dom0 === null ? "this clone runs no lab" : "the lab has ended");
 }
 
 main().then(

@@ -8,18 +8,19 @@ const CPU = ["EPYC", "+svm", "+npt", "-smap", "-smep", "-monitor", "-rdtscp", "c
 
 const XEN = [
   ...["console=com1", "com1=115200,8n1", "dom0_mem=1536M,max:1536M", "dom0_max_vcpus=1"],
-  ...["loglvl=all", "guest_loglvl=all", "spec-ctrl=no", "xpti=no", "ucode=no", "watchdog=0"],
+  ...["console_timestamps=boot", "loglvl=all", "guest_loglvl=all", "spec-ctrl=no", "xpti=no", "ucode=no", "watchdog=0"],
 ];
 
 /** Anything dom0's kernel trips over ends the machine: the keeper then says so, instead of waiting for an answer. */
 const DOM0 = ["console=hvc0", "mitigations=off", "quiet", "loglevel=5", "rdinit=/init", "oops=panic", "panic=-1"];
 
+/** `IOREQD_LAB_XEN`: more for Xen's command line, to try something. */
 export function qemuArguments(image: Dom0Image, files: LabFiles): string[] {
   const xen = [...XEN, ...(process.env["IOREQD_LAB_XEN"]?.split(" ") ?? [])];
   return [
     ...["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-monitor", "none"],
     ...["-machine", "pc,hpet=on", "-accel", "tcg,thread=multi", "-cpu", CPU.join(",")],
-    ...["-smp", process.env["IOREQD_LAB_SMP"] ?? "2", "-m", "4096"],
+    ...["-smp", "2", "-m", "4096"],
     ...["-kernel", image.xen, "-append", xen.join(" ")],
     ...["-initrd", `${image.vmlinux} ${DOM0.join(" ")},${image.initramfs}`],
     ...["-drive", `if=none,id=disk,file=${image.disk},format=raw,snapshot=on,cache=unsafe`],

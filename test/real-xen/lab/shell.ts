@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
-/** node dist/test/real-xen/lab/shell.js COMMAND…: a command in dom0 of the lab that was kept, with its exit status. */
+/** node dist/test/real-xen/lab/shell.js COMMAND…: a command in dom0 of the lab of this clone, with its exit status. */
 
 import { messageOf } from "../../../src/base/errors.js";
-import { keptLab } from "./boot.js";
+import { currentLab } from "./boot.js";
 
 async function main(): Promise<number> {
-  const dom0 = await keptLab();
+  const dom0 = await currentLab();
   if (dom0 === null) {
-    process.stderr.write("No lab is kept by this clone: npm run test:xen -- --keep\n");
+    process.stderr.write("This clone runs no lab: npm run test:xen -- --keep\n");
     return 1;
   }
   try {
