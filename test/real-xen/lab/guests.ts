@@ -27,6 +27,7 @@ const BOOT_MS = 440_000;
 const POLL_MS = 100;
 /** While it waits, so often it looks whether the guest still lives. */
 const LOOK_MS = 10_000;
+const DEAD_LOOKS = 3;
 
 /** The text of the guest's config for xl. */
 export function xlConfig(config: GuestConfig): string {
@@ -90,28 +91,29 @@ export class Guest {
    */
   async waitFor(pattern: RegExp, timeoutMs = 60_000, from = 0): Promise<RegExpExecArray> {
     const deadline = Date.now() + timeoutMs;
-    for (let nextLook = Date.now() + LOOK_MS; ; ) {
+    let nextLook = Date.now() + LOOK_MS;
+    let deadLooks = 0;
+    for (;;) {
       const found = pattern.exec(this.console().slice(from));
       if (found !== null) return found;
       if (Date.now() > deadline) throw this.#failure("LAB_TIMEOUT", `${pattern} within ${timeoutMs / 1000} s`);
       if (Date.now() > nextLook) {
-        const state = await this.state();
-        if (state === null || /[sc]/.test(state)) {
-          throw this.#failure(
-            "LAB_GUEST_DIED",
-            `${pattern}: it ${state === null ? "has gone" : `is ${state} in xl list`}`,
-          );
-        }
         nextLook = Date.now() + LOOK_MS;
+        const state = await this.state();
+        // One that reboots is not there, or shut down, for a moment.
+        deadLooks = state === null || /[sc]/.test(state) ? deadLooks + 1 : 0;
+        if (deadLooks === DEAD_LOOKS) {
+          throw this.#failure("LAB_GUEST_DIED", `${pattern}: its state in xl list is ${state ?? "no more"}`);
+        }
       }
       // A file that another machine's process appends to: there is no event to wait for.
       await pause(POLL_MS);
     }
   }
 
-  /** As xl list shows it (r, b, p, s, c, d), without the dashes; null when there is no such domain. */
+  /** As xl list shows it (r, b, p, s, c, d), without the dashes; null when there is no domain of this name. */
   async state(): Promise<string | null> {
-    const { status, stdout } = await this.#dom0.sh(`xl list ${this.domid}`, { check: false });
+    const { status, stdout } = await this.#dom0.sh(`xl list ${this.name}`, { check: false });
     const columns = stdout.trim().split("\n").at(-1)?.trim().split(/\s+/) ?? [];
     return status === 0 ? (columns.at(-2)?.replaceAll("-", "") ?? null) : null;
   }

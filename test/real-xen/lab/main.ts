@@ -86,7 +86,6 @@ async function run(options: Options): Promise<boolean> {
       lab = options.reuse ? await reuseLab(options.logs) : await bootLab(image, options.logs, step);
       await installPackage(lab.dom0, packaged, step);
       await lab.dom0.put(guest, GUEST_DISK);
-      step("ioreqd is installed");
       return options["no-suites"] || (await runSuites(lab.dom0, options.only, stop.signal));
     };
     passed = await Promise.race([work(), aborted]);
