@@ -5,7 +5,7 @@
  */
 
 import { IoreqdError } from "../src/base/errors.js";
-import { keptLab } from "../test/real-xen/lab/boot.js";
+import { currentLab } from "../test/real-xen/lab/boot.js";
 import { bootGuest } from "../test/real-xen/lab/boot-guest.js";
 import type { Dom0 } from "../test/real-xen/lab/dom0.js";
 import type { Guest } from "../test/real-xen/lab/guests.js";
@@ -25,7 +25,7 @@ interface Measured {
 }
 
 export async function xen(): Promise<Row[]> {
-  const dom0 = await keptLab();
+  const dom0 = await currentLab();
   if (dom0 === null) {
     throw new IoreqdError("LAB_GONE", "this needs a real Xen to run on: npm run test:xen -- --keep --no-suites");
   }
