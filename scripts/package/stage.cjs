@@ -102,7 +102,6 @@ function finish(file) {
 }
 
 function copyTree(from, to, wanted = () => true) {
-  if (!fs.existsSync(from)) return;
   for (const name of filesBelow(from).filter(wanted)) copy(path.join(from, name), path.join(to, name));
 }
 
