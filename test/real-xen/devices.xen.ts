@@ -5,6 +5,7 @@ import { bootGuest } from "./lab/boot-guest.js";
 import { Dom0 } from "./lab/dom0.js";
 import type { Guest } from "./lab/guests.js";
 import { labDirectory } from "./lab/lab-files.js";
+import { PACKAGE } from "./lab/package.js";
 
 const NAME = "machine";
 /** Bytes through the serial line in each direction: at a millisecond an access, a megabyte takes most of an hour. */
@@ -120,4 +121,15 @@ describe(`${SERIAL_BYTES} bytes through an 8250 console of the guest's kernel`, 
     },
     SERIAL_MS,
   );
+});
+
+test("removing the package leaves a running guest its devices, and says which guests are served", async () => {
+  const bar = (await bar0("10.0")).toString(16);
+  const { stderr } = await dom0.sh("dpkg --force-unsafe-io -r ioreqd");
+  try {
+    expect(stderr).toContain(`these domains are served, and go on being served: ${guest.domid}\n`);
+    expect((await guest.sh(`devmem 0x${bar} 32`)).output).toContain("0x010000ED");
+  } finally {
+    await dom0.sh(`dpkg --force-unsafe-io -i ${PACKAGE}`);
+  }
 });

@@ -9,6 +9,8 @@ import { command } from "./command.js";
 import type { Dom0 } from "./dom0.js";
 import { ROOT } from "./lab-files.js";
 
+/** Where the package is in dom0, for suites that remove it. */
+export const PACKAGE = "/share/ioreqd.deb";
 /** Where the guest's boot disk is in dom0. */
 export const GUEST_DISK = "/var/lib/ioreqd-lab/guest.img";
 
@@ -30,12 +32,9 @@ export async function preparePackage(step: (what: string) => void): Promise<stri
 /** Install it, or put it in the place of the one that is there. What it depends on is in the image. */
 export async function installPackage(dom0: Dom0, file: string, step: (what: string) => void): Promise<void> {
   step(`installing ${path.basename(file)} in dom0`);
-  const name = path.basename(file);
-  const passing = path.join(dom0.files.share, name);
-  await repack(file, passing);
+  await repack(file, path.join(dom0.files.share, path.basename(PACKAGE)));
   // A disk that is thrown away need not be synchronised.
-  await dom0.sh(`DEBIAN_FRONTEND=noninteractive dpkg --force-unsafe-io -i /share/${name}`, { timeoutMs: 300_000 });
-  rmSync(passing);
+  await dom0.sh(`DEBIAN_FRONTEND=noninteractive dpkg --force-unsafe-io -i ${PACKAGE}`, { timeoutMs: 300_000 });
 }
 
 /** The same package without compression: unpacking xz inside the emulation takes longer than all the rest of dpkg. */
