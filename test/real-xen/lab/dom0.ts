@@ -78,7 +78,8 @@ export class Dom0 {
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
       if (this.#gone !== null) {
-        reject(this.#goneError(this.#gone));
+        // Who waited when it ended was told all of it.
+        reject(this.#goneError(this.#gone.split("\n", 1)[0] as string));
         return;
       }
       const stdout: Buffer[] = [];
@@ -144,6 +145,11 @@ export class Dom0 {
       this.#socket.once("close", () => resolve());
       this.#send("S", 0);
     });
+  }
+
+  /** Why there is no lab any more; null while there is. */
+  get ended(): string | null {
+    return this.#gone;
   }
 
   close(): void {

@@ -10,7 +10,7 @@
  */
 
 import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, openSync, readFileSync, rmSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync, rmSync } from "node:fs";
 import net from "node:net";
 import { collectLogs, tail } from "./evidence.js";
 import { labFiles } from "./lab-files.js";
@@ -103,9 +103,11 @@ function status(value: number): Buffer {
   return bytes;
 }
 
-/** Xen's panics are on its console; QEMU's complaints in its own log. */
+/** Xen's panics are on its console, as dom0's; QEMU's complaints in its own log. */
 function lastWords(): string {
-  return `${tail(files.qemu, 5)}\n${tail(files.serial, 25)}`;
+  const serial = existsSync(files.serial) ? readFileSync(files.serial, "utf8") : "";
+  const panic = /^.*(Kernel panic|Panic on CPU|BUG:|Oops:|FATAL).*$/m.exec(serial)?.[0] ?? "";
+  return [panic, tail(files.qemu, 5), tail(files.serial, 25)].join("\n");
 }
 
 function end(reason: string): void {

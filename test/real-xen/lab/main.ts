@@ -99,8 +99,9 @@ async function run(options: Options): Promise<boolean> {
 async function finish(options: Options, lab: Lab | null, passed: boolean, aborted: boolean): Promise<void> {
   // Without a lab of ours there may still be one that boots: it ends with this process.
   if (lab === null) return;
-  if (!passed) process.stderr.write(`${evidence(lab.dom0.files)}\n`);
-  if ((options.keep || options.reuse) && !aborted) {
+  const gone = lab.dom0.ended !== null;
+  if (!passed && !gone) process.stderr.write(`${evidence(lab.dom0.files)}\n`);
+  if ((options.keep || options.reuse) && !aborted && !gone) {
     lab.keep();
     if (options.keep) process.stdout.write(KEPT);
   } else await lab.stop();
