@@ -25,8 +25,11 @@ export class AgentLink {
   #nextId = Date.now() % 0x7fff_ffff;
   #retry: NodeJS.Timeout | null = null;
 
+  readonly #againMs: number;
+
   /** `path`: the pty, as xenstore's /local/domain/N/console/tty names it. One link at a time. */
-  constructor(path: string) {
+  constructor(path: string, againMs = ASK_AGAIN_MS) {
+    this.#againMs = againMs;
     this.#fd = openSync(path, constants.O_RDWR | constants.O_NOCTTY | constants.O_NONBLOCK);
     this.#stream = new tty.ReadStream(openSync(path, constants.O_RDWR | constants.O_NOCTTY));
     this.#stream.setRawMode(true);
@@ -42,7 +45,7 @@ export class AgentLink {
     const id = this.#nextId++;
     const line = Buffer.from(`${encodeRequest(id, vcpu, operations)}\n`, "latin1");
     return new Promise((resolve, reject) => {
-      const again = setInterval(() => this.#write(line), ASK_AGAIN_MS);
+      const again = setInterval(() => this.#write(line), this.#againMs);
       const late = setTimeout(() => {
         this.#forget(id);
         const words = operations.slice(0, 80);

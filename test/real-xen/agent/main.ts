@@ -2,7 +2,7 @@
 /**
  * Runs guest programs on a real guest, in dom0:
  *
- *     node main.js TTY RUN…      RUN: FILE[,WORD…], the program's module and words for it, as one argument
+ *     node main.js TTY RUN…      RUN: ["FILE", "WORD"…] in JSON, the program's module and words for it
  *
  * Each report and each outcome is a line of JSON. The status is 0 when every program finished.
  */
@@ -17,7 +17,7 @@ async function main(tty: string, runs: readonly string[]): Promise<number> {
   const guest = await RealGuest.connect(tty);
   let status = 0;
   for (const run of runs) {
-    const [file = "", ...words] = run.split(",");
+    const [file = "", ...words] = JSON.parse(run) as string[];
     const began = performance.now();
     const atMs = (): number => Math.round(performance.now() - began);
     const outcome = await guest.run({

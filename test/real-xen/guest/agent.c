@@ -211,7 +211,6 @@ static void spare_ram(uint64_t *first, uint64_t *end)
 static const char *run_shell(struct text *out, char *command)
 {
     unescape(command);
-    fflush(NULL);
     struct text wrapped = {0}, said = {0};
     text_add(&wrapped, "{ %s\n} 2>&1 < /dev/null", command);
     FILE *pipe = popen(wrapped.bytes, "re");

@@ -5,6 +5,7 @@ import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { IoreqdError } from "../../../src/base/errors.js";
+import { encodeRequest, escapeBytes, parseReply, SHELL, unescapeBytes } from "../agent/protocol.js";
 import { type Dom0, quote } from "./dom0.js";
 import { tail } from "./evidence.js";
 import { GUEST_DISK } from "./package.js";
@@ -28,6 +29,7 @@ const POLL_MS = 100;
 /** While it waits, so often it looks whether the guest still lives. */
 const LOOK_MS = 10_000;
 const DEAD_LOOKS = 3;
+const MOST_TRIES = 5;
 
 /** The text of the guest's config for xl. */
 export function xlConfig(config: GuestConfig): string {
@@ -51,6 +53,9 @@ export class Guest {
   readonly #dom0: Dom0;
   /** Of the console's log: what was there before belongs to a guest of the same name that has gone. */
   readonly #consoleStart: number;
+  #nextId = Date.now() % 0x7fff_ffff;
+  /** Settles when the commands that were asked for have ended. */
+  #shell: Promise<unknown> = Promise.resolve();
 
   private constructor(dom0: Dom0, name: string, domid: number, consoleStart: number) {
     this.#dom0 = dom0;
@@ -125,18 +130,40 @@ export class Guest {
     });
   }
 
-  /** A command in the guest's shell, over the PV console; what it printed, and its status. One at a time. */
-  async sh(command: string, timeoutMs = 120_000): Promise<{ status: number; output: string }> {
-    const from = this.console().length;
-    await this.tell(command);
-    const [text, status] = await this.waitFor(/rc=(\d+)\n/, timeoutMs, from);
-    const all = this.console().slice(from);
-    return { status: Number(status), output: all.slice(0, all.indexOf(text)) };
+  /**
+   * A command in the guest's shell, by the agent; what it printed, and its status. Those that are asked for meanwhile
+   * wait for it. Throws as waitFor does.
+   */
+  sh(command: string, timeoutMs = 120_000): Promise<{ status: number; output: string }> {
+    const run = this.#shell.then(() => this.#run(command, timeoutMs));
+    this.#shell = run.catch(() => {});
+    return run;
   }
 
   /** A command whose end nobody waits for: the guest may not live to tell. */
   async tell(command: string): Promise<void> {
-    await this.#dom0.sh(`echo ${quote(command)} > $(xenstore-read /local/domain/${this.domid}/console/tty)`);
+    await this.#send(this.#nextId++, command);
+  }
+
+  async #run(command: string, timeoutMs: number): Promise<{ status: number; output: string }> {
+    const from = this.console().length;
+    const id = this.#nextId++;
+    await this.#send(id, command);
+    const line = new RegExp(`@<${id.toString(16)} .*\n`);
+    let reply = parseReply((await this.waitFor(line, timeoutMs, from))[0].trimEnd());
+    // The kernel printed into the line. The agent says it again, and does not do it again.
+    for (let tries = 0; reply === null && tries < MOST_TRIES; tries += 1) {
+      const again = this.console().length;
+      await this.#send(id, command);
+      reply = parseReply((await this.waitFor(line, timeoutMs, again))[0].trimEnd());
+    }
+    const [status = "", output = ""] = (reply?.text ?? "").split(" ");
+    return { status: Number.parseInt(status, 16), output: unescapeBytes(output) };
+  }
+
+  async #send(id: number, command: string): Promise<void> {
+    const request = encodeRequest(id, SHELL, `sh ${escapeBytes(command)}`);
+    await this.#dom0.sh(`echo ${quote(request)} > $(xenstore-read /local/domain/${this.domid}/console/tty)`);
   }
 
   async destroy(): Promise<void> {
