@@ -19,6 +19,8 @@ const NEEDED: ReadonlyArray<readonly [what: string, debian: string]> = [
   ["xz", "xz-utils"],
   ["zstd", "zstd"],
   ["dpkg-deb", "dpkg"],
+  ["dpkg-shlibdeps", "dpkg-dev"],
+  ["strip", "binutils"],
   ["setpriv", "util-linux"],
   ["cc", "gcc"],
   ["/usr/include/stdio.h", "libc6-dev"],
