@@ -5,11 +5,17 @@
  * Source: Xen public/io/xs_wire.h, docs/misc/xenstore.txt.
  */
 
+/** enum xsd_sockmsg_type. */
 export const XS = {
   directory: 1,
   read: 2,
+  getPerms: 3,
   watch: 4,
   unwatch: 5,
+  transactionStart: 6,
+  transactionEnd: 7,
+  introduce: 8,
+  release: 9,
   getDomainPath: 10,
   write: 11,
   mkdir: 12,
@@ -18,21 +24,29 @@ export const XS = {
   watchEvent: 15,
   error: 16,
   isDomainIntroduced: 17,
+  resetWatches: 21,
+  directoryPart: 22,
 } as const;
 
 export const HEADER_SIZE = 16;
+/** XENSTORE_PAYLOAD_MAX, in bytes; whoever sends more is cut off. */
 export const PAYLOAD_MAX = 4096;
+/** XENSTORE_ABS_PATH_MAX, in bytes. */
+export const PATH_MAX = 3072;
 
 export interface Message {
   readonly type: number;
   readonly request: number;
+  /** 0: not of a transaction. */
+  readonly transaction: number;
   readonly payload: Buffer;
 }
 
-export function encode(type: number, request: number, payload: Buffer): Buffer {
+export function encode(type: number, request: number, payload: Buffer, transaction = 0): Buffer {
   const header = Buffer.alloc(HEADER_SIZE);
   header.writeUInt32LE(type, 0);
   header.writeUInt32LE(request, 4);
+  header.writeUInt32LE(transaction, 8);
   header.writeUInt32LE(payload.length, 12);
   return Buffer.concat([header, payload]);
 }
@@ -61,6 +75,7 @@ export class MessageReader {
       const message = {
         type: this.#rest.readUInt32LE(0),
         request: this.#rest.readUInt32LE(4),
+        transaction: this.#rest.readUInt32LE(8),
         payload: this.#rest.subarray(HEADER_SIZE, HEADER_SIZE + length),
       };
       this.#rest = this.#rest.subarray(HEADER_SIZE + length);
