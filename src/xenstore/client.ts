@@ -71,9 +71,9 @@ export class XenStore extends XenStoreNodes {
   }
 
   /**
-   * `work` sees the nodes as they are at its beginning, and others see all it did at its end, or nothing when it
-   * throws. Where others changed what it has looked at, it is done again, from the start: so it does nothing but
-   * use its argument. Throws what `work` throws, and XENSTORE_REFUSED (EAGAIN) after 64 attempts.
+   * Others see all that `work` did, at its end, or nothing of it when it throws. Where others changed what it has
+   * looked at or written, it is done again from the start: so it does nothing but use its argument, and waits
+   * for each step. Throws what `work` throws, and XENSTORE_REFUSED (EAGAIN) after 64 attempts.
    */
   transaction<T>(work: (transaction: XenStoreTransaction) => Promise<T>): Promise<T> {
     return inTransaction(this.#connection, work);
@@ -81,7 +81,8 @@ export class XenStore extends XenStoreNodes {
 
   /**
    * `changed` is called once soon, as xenstored does, and then for each change at or below `path`; or, for
-   * "@introduceDomain" and "@releaseDomain", whenever domains come and go.
+   * "@introduceDomain" and "@releaseDomain", whenever domains come and go. Changes that follow each other closely
+   * may be told as one: what there is now is to be read.
    */
   async watch(path: string, changed: WatchCallback): Promise<Watch> {
     this.#lastToken += 1;
