@@ -42,6 +42,7 @@ export class SimHost {
   readonly #addon: Addon;
   readonly #directory: string | null;
   #ram: Uint8Array | null = null;
+  #domainDestroyed = false;
   #closed = false;
 
   /** Start a host. Throws XENSIM_NOT_BUILT, BAD_VALUE and HOST_START_FAILED. */
@@ -104,6 +105,11 @@ export class SimHost {
   /** As `xl destroy`: dm ops fail with ESRCH, vCPUs stop. */
   destroyDomain(): void {
     this.#addon.destroyDomain(this.id);
+    this.#domainDestroyed = true;
+  }
+
+  get domainDestroyed(): boolean {
+    return this.#domainDestroyed;
   }
 
   /** Every blocked vCPU returns, and clients see the socket close. Figures can be read until close(). */

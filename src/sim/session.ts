@@ -3,20 +3,20 @@
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { IoreqdError, messageOf } from "../base/errors.js";
 import { Teardown } from "../base/teardown.js";
 import type { SimCounters } from "./addon.js";
 import { Command, type CommandExit, isCleanExit } from "./command.js";
+import { DomainStore } from "./domain-store.js";
 import { GuestRun } from "./guest-run.js";
-import { SIM_DOMID, SimHost } from "./host.js";
+import { SimHost } from "./host.js";
 import type { SimProblem, SimResult } from "./result.js";
 import type { RoundTrips } from "./round-trips.js";
 import type { SimEvent, SimOptions } from "./run-sim.js";
 import type { VcpuReport } from "./vcpu.js";
 import type { GuestOutcome } from "./vcpu-outcome.js";
-import { SimXenstored } from "./xenstored.js";
 
 const SERVER_TIMEOUT_MS = 30_000;
 const EXIT_TIMEOUT_MS = 5000;
@@ -26,8 +26,6 @@ const LEFTOVERS_MS = 500;
 /** Lines of the command's standard error that a message about it ends with. */
 const LAST_WORDS = 10;
 const MIB = 2 ** 20;
-/** Of the one domain, in xenstore. */
-const GUEST_NAME = "guest";
 
 /** What a phase of the run ended with. */
 type Ending =
@@ -44,6 +42,7 @@ export class SimSession {
   readonly #down = new Teardown();
   readonly #problems: SimProblem[] = [];
   readonly #began = performance.now();
+  #store: DomainStore | null = null;
   #command: Command | null = null;
   #interruptedBy: string | null = null;
   #serverMs: number | null = null;
@@ -90,9 +89,9 @@ export class SimSession {
       this.#interruptedBy = what;
       return { by: "interrupt", what };
     });
-    const store = await SimXenstored.listen(join(dirname(this.#host.socketPath), "xenstored"));
+    const store = await DomainStore.start(this.#host);
     this.#down.defer("xenstored", () => store.close());
-    store.introduce(SIM_DOMID, GUEST_NAME);
+    this.#store = store;
     const environment = { ...this.#host.environment(), XENSTORED_PATH: store.path };
     this.#tell({ type: "listening", socket: this.#host.socketPath, environment });
     try {
@@ -102,7 +101,10 @@ export class SimSession {
     } catch (error) {
       this.#fail(error instanceof IoreqdError ? error.code : "SIM_FAILED", messageOf(error));
     }
-    return this.#finish();
+    const result = await this.#finish();
+    this.#host.destroyDomain();
+    store.look();
+    return result;
   }
 
   #loadGuest(program: string, cache: string): GuestRun {
@@ -191,6 +193,7 @@ export class SimSession {
     // Without a device model a vCPU that waits for it cannot end on its own.
     if (this.#command !== null && this.#command.exit !== null) this.#host.destroyDomain();
     const outcome = await this.#guest.stop(); // returns what there is, when it has ended already
+    this.#store?.look();
     this.#tell({ type: "guest-ended", outcome });
     if (this.#interruptedBy !== null && !outcome.ok)
       this.#fail("INTERRUPTED", `the guest was interrupted (${this.#interruptedBy})`);
@@ -222,6 +225,7 @@ export class SimSession {
   }
 
   #tellFigures(): void {
+    this.#store?.look(); // a device model may have shut down a domain on which no guest runs
     this.#tell({
       type: "figures",
       atMs: performance.now() - (this.#guestBegan ?? this.#began),

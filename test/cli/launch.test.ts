@@ -104,7 +104,7 @@ test.each<[string, string[], string]>([
     expect(stderr).toContain(message);
     expect(status).toBe(1);
     expect(existsSync(launched.qemuArguments)).toBe(false);
-    expect(launched.store.values("/local/domain/0")).toEqual({});
+    expect(launched.store.values("/local/domain/0/device-model")).toEqual({});
   }),
 );
 
@@ -113,7 +113,7 @@ test("ioreqd-dm without a QEMU to hand over to fails before anything is created"
     launched.configure({ qemu: "/nowhere/qemu" });
     const { status, stderr } = await launched.deviceModel("-ioreqd", "edu");
     expect({ status, stderr }).toMatchObject({ status: 1, stderr: expect.stringContaining("QEMU_MISSING") });
-    expect(launched.store.values("/local/domain/0")).toEqual({});
+    expect(launched.store.values("/local/domain/0/device-model")).toEqual({});
   }));
 
 test("what the process itself finds wrong is what ioreqd-dm says, and nothing is left behind", () =>
@@ -125,7 +125,7 @@ test("what the process itself finds wrong is what ioreqd-dm says, and nothing is
     expect(status).toBe(1);
     expect(stderr).toMatch(/SERVICE_FAILED: domain 1 is not served: .*ENOTDIR.*has its log/s);
     expect(readFileSync(launched.qemuArguments, "utf8")).toBe("");
-    expect(launched.store.values("/local/domain/0")).toEqual({});
+    expect(launched.store.values("/local/domain/0/device-model")).toEqual({});
   }));
 
 test.each<[string, string[], string]>([
@@ -139,7 +139,7 @@ test.each<[string, string[], string]>([
     const { status, stderr } = await launched.ioreqd(...args);
     expect(stderr).toContain(message);
     expect(status).toBe(1);
-    expect(launched.store.values("/local/domain/0")).toEqual({});
+    expect(launched.store.values("/local/domain/0/device-model")).toEqual({});
   }),
 );
 
