@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
-/** The xenstore client against the simulated host's xenstored, and against peers that misbehave. */
+/** The xenstore client against peers that misbehave or are not there; contract.test.ts has those that behave. */
 
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { SimXenstored } from "../../src/sim/xenstored.js";
@@ -10,17 +13,6 @@ import { withDirectory } from "../support/ioreqd.js";
 
 const coded = (code: string, message: string): unknown =>
   expect.objectContaining({ code, message: expect.stringContaining(message) as string });
-
-/** A store and a client of it. */
-function withStore(act: (store: XenStore, xenstored: SimXenstored) => Promise<void>): Promise<void> {
-  return withDirectory(async (directory) => {
-    const xenstored = await SimXenstored.listen(join(directory, "socket"));
-    const store = await XenStore.connect({ path: xenstored.path });
-    await act(store, xenstored);
-    store.close();
-    xenstored.close();
-  });
-}
 
 /** A client whose xenstored is the test: `answer` gets each request. */
 function withPeer(
@@ -41,68 +33,15 @@ function withPeer(
     const path = join(directory, "socket");
     await new Promise<void>((resolve) => server.listen(path, resolve));
     const store = await XenStore.connect({ path, timeoutMs });
-    await act(store);
-    store.close();
-    for (const socket of sockets) socket.destroy();
-    await new Promise((resolve) => server.close(resolve));
+    try {
+      await act(store);
+    } finally {
+      store.close();
+      for (const socket of sockets) socket.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    }
   });
 }
-
-test("what is written is read, listed, and removed with all below it", () =>
-  withStore(async (store) => {
-    await store.write("/a/b", "one");
-    await store.write("/a/c/d", "zwei – ü");
-    expect([await store.read("/a/b"), await store.read("/a/c/d")]).toEqual(["one", "zwei – ü"]);
-    expect(await store.list("/a")).toEqual(["b", "c"]);
-    await store.remove("/a");
-    expect([await store.read("/a/b"), await store.list("/a")]).toEqual([null, null]);
-  }));
-
-test("a node that is missing reads as null, and removing it is fine, also where its parent is missing", () =>
-  withStore(async (store) => {
-    expect([await store.read("/no"), await store.list("/no")]).toEqual([null, null]);
-    await store.remove("/no");
-    await store.remove("/no/such/node");
-  }));
-
-test("a watch fires when it is made, for changes at and below it, and not after it is closed", () =>
-  withStore(async (store) => {
-    const fired: string[] = [];
-    const watch = await store.watch("/w", (path) => fired.push(path));
-    await store.write("/w/deep/node", "1");
-    await store.write("/other", "1");
-    await store.remove("/w");
-    await watch.close();
-    await store.write("/w", "2");
-    await store.read("/w");
-    expect(fired).toEqual(["/w", "/w/deep/node", "/w"]);
-  }));
-
-test("a domain is introduced until it is destroyed; its shutting down fires too", () =>
-  withStore(async (store, xenstored) => {
-    const seen: boolean[] = [];
-    xenstored.introduce(5, "five");
-    await store.watch("@releaseDomain", () => void store.isIntroduced(5).then((is) => seen.push(is)));
-    xenstored.shutDown();
-    xenstored.release(5);
-    await store.read("/");
-    expect([await store.isIntroduced(5), await store.isIntroduced(0)]).toEqual([false, true]);
-    expect(seen.at(-1)).toBe(false);
-    expect(await store.read("/local/domain/5/name")).toBeNull();
-  }));
-
-test("many requests at once get each their own answer", () =>
-  withStore(async (store) => {
-    const numbers = Array.from({ length: 500 }, (_, i) => i);
-    await Promise.all(numbers.map((i) => store.write(`/n/${i}`, String(i))));
-    expect(await Promise.all(numbers.map((i) => store.read(`/n/${i}`)))).toEqual(numbers.map(String));
-  }));
-
-test("a value that is too long is refused before it is sent", () =>
-  withStore(async (store) => {
-    await expect(store.write("/a", "x".repeat(5000))).rejects.toEqual(coded("XENSTORE_REFUSED", "E2BIG"));
-    expect(await store.read("/a")).toBeNull();
-  }));
 
 test("where nobody listens, the message says where, and what to do", async () => {
   await expect(XenStore.connect({ path: "/nowhere/socket" })).rejects.toEqual(
@@ -137,6 +76,7 @@ test("an answer in pieces, with watch events in front of it, is put together", (
 
 test.each<[string, (type: number, request: number) => Buffer, string]>([
   ["an answer to nobody's request", (type, request) => encode(type, request + 7, strings("OK")), "which nobody made"],
+  ["an answer of another type", (_type, request) => encode(XS.mkdir, request, strings("OK")), "an answer of type 12"],
   ["a message that is too long", (type, request) => encode(type, request, Buffer.alloc(5000)), "5000 bytes"],
 ])("%s ends the connection with a clear word", (_what, answer, message) =>
   withPeer(
@@ -167,3 +107,150 @@ test("a xenstored that hangs counts as gone after the time it was given", () =>
     },
     20,
   ));
+
+test("an answer that came while this process stood still is an answer", () =>
+  withDirectory(async (directory) => {
+    const path = join(directory, "socket");
+    // A process of its own, which answers while ours does nothing.
+    const peer = spawn(process.execPath, ["-e", PEER, path], { stdio: ["ignore", "pipe", "inherit"] });
+    const exited = once(peer, "exit");
+    try {
+      await once(peer.stdout, "data");
+      const store = await XenStore.connect({ path, timeoutMs: 20 });
+      const read = store.read("/a");
+      const until = performance.now() + 200;
+      while (performance.now() < until) {
+        // as a device does that has much to compute
+      }
+      expect(await read).toBe("value");
+      store.close();
+    } finally {
+      peer.kill();
+      await exited;
+    }
+  }));
+
+/** Answers the first thing it is asked, which must be read, at once. */
+const PEER = `
+  const server = require("net").createServer((socket) => {
+    socket.on("error", () => {});
+    socket.once("data", (request) => {
+      request.writeUInt32LE(5, 12);
+      socket.write(Buffer.concat([request.subarray(0, 16), Buffer.from("value")]));
+    });
+  });
+  server.listen(process.argv[1], () => console.log("listening"));
+`;
+
+test("a callback that throws, or rejects, is a warning and harms neither the others nor the connection", () =>
+  withPeer(
+    (socket, type, request) => {
+      socket.write(encode(type, request, type === XS.read ? Buffer.from("value") : strings("OK")));
+      for (const token of type === XS.read ? ["1", "2", "3"] : [])
+        socket.write(encode(XS.watchEvent, 0, strings("/w", token)));
+    },
+    async (store) => {
+      const warned = jest.spyOn(process, "emitWarning").mockImplementation(() => {});
+      await store.watch("/w", () => {
+        throw new Error("first");
+      });
+      await store.watch("/w", () => Promise.reject(new Error("second")));
+      const third = new Promise<string>((resolve) => void store.watch("/w", resolve));
+      await store.read("/a");
+      expect(await third).toBe("/w");
+      expect(await store.read("/b")).toBe("value");
+      for (const which of ["first", "second"]) {
+        const words = `a watch of xenstore, called for /w, threw: ${which}`;
+        expect(warned).toHaveBeenCalledWith(words, "XenStoreWarning");
+      }
+      warned.mockRestore();
+    },
+  ));
+
+test("an event for nobody's watch, and one without words, are passed over", () =>
+  withPeer(
+    (socket, type, request) => {
+      socket.write(encode(XS.watchEvent, 0, strings("/w", "99")));
+      socket.write(encode(XS.watchEvent, 0, Buffer.alloc(0)));
+      socket.write(encode(type, request, Buffer.from("value")));
+    },
+    async (store) => {
+      expect(await store.read("/a")).toBe("value");
+    },
+  ));
+
+test("closing it fails what is under way, calls no watch any more, and is not a loss", () =>
+  withPeer(
+    (socket, type, request) => {
+      if (type === XS.watch) socket.write(encode(type, request, strings("OK")));
+    },
+    async (store) => {
+      const watch = await store.watch("/w", () => {});
+      const read = store.read("/a");
+      store.close();
+      await expect(read).rejects.toEqual(coded("XENSTORE_LOST", "it was closed by this process"));
+      await watch.close();
+      expect(await Promise.race([store.lost, new Promise((resolve) => setImmediate(() => resolve("kept")))])).toBe(
+        "kept",
+      );
+    },
+  ));
+
+test("a list in parts that changes on the way is begun anew, and one that ends nowhere is refused", () => {
+  let parts = 0;
+  return withPeer(
+    (socket, type, request) => {
+      if (type === XS.directory) return socket.write(encode(XS.error, request, strings("E2BIG")));
+      parts += 1;
+      // Generations 1, 2, 2: the second part belongs to another list than the first.
+      const answer = [["1", "old"], ["2", "x"], ["2", "new"], ["2", "last", ""], ["3"]][parts - 1] as string[];
+      return socket.write(encode(type, request, strings(...answer)));
+    },
+    async (store) => {
+      expect(await store.list("/a")).toEqual(["new", "last"]);
+      await expect(store.list("/a")).rejects.toEqual(coded("XENSTORE_REFUSED", "list /a from byte 0: EIO"));
+    },
+  );
+});
+
+test.each(["connected", "asked"])("a process that has let go of it ends, %s or not", (state) =>
+  withDirectory(async (directory) => {
+    const xenstored = await SimXenstored.listen(join(directory, "socket"));
+    const client = JSON.stringify(join(__dirname, "..", "..", "src", "xenstore", "client.js"));
+    const program = `
+      require(${client}).XenStore.connect({ path: process.argv[1] }).then(async (store) => {
+        await store.watch("@releaseDomain", () => {});
+        store.unref();
+        if (process.argv[2] === "asked") void store.read("/");
+      });`;
+    const child = spawn(process.execPath, ["-e", program, xenstored.path, state], { stdio: "inherit" });
+    expect(await once(child, "exit")).toEqual([0, null]);
+    xenstored.close();
+  }),
+);
+
+test("without a path it looks where libxenstore does, and names all places where nobody is", async () => {
+  const before = { ...process.env };
+  const messageFor = async (env: NodeJS.ProcessEnv): Promise<unknown> => {
+    process.env = { ...before, XENSTORED_PATH: "", XENSTORED_RUNDIR: "", ...env };
+    return XenStore.connect().then(
+      () => "connected",
+      (error: Error) => error.message,
+    );
+  };
+  try {
+    expect(await messageFor({ XENSTORED_PATH: "/nowhere/path", XENSTORED_RUNDIR: "/nowhere" })).toContain(
+      "at /nowhere/path: ENOENT",
+    );
+    expect(await messageFor({ XENSTORED_RUNDIR: "/nowhere" })).toContain("at /nowhere/socket: ENOENT");
+    if (!existsSync("/run/xenstored"))
+      expect(await messageFor({})).toContain("at /run/xenstored/socket, nor at /var/run/xenstored/socket: ENOENT");
+  } finally {
+    process.env = before;
+  }
+});
+
+test("a path that is too long for a socket is told as such", async () => {
+  const path = `/${"x".repeat(200)}`;
+  await expect(XenStore.connect({ path })).rejects.toEqual(coded("XENSTORE_UNREACHABLE", path));
+});
