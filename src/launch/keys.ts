@@ -16,6 +16,8 @@ import type { XenStore } from "../xenstore/client.js";
 export const STATES = ["starting", "running", "error"] as const;
 export type ServiceState = (typeof STATES)[number];
 
+const KEYS = ["state", "error", "pid", "ioservid", "version"] as const;
+
 export const serviceNode = (domid: number): string => `/local/domain/0/device-model/${domid}/ioreqd`;
 
 /** What xenstore takes as one value, less its own overhead. Source: Xen docs/misc/xenstore.txt, payload limit. */
@@ -33,9 +35,11 @@ export class ServiceKeys {
 
   /** What to serve, for a process that is started by the domain's number alone. */
   async request(devices: readonly string[]): Promise<void> {
-    await this.#store.remove(this.#node);
-    for (const [i, device] of devices.entries()) await this.#write(`device/${i}`, device);
-    await this.#write("state", "starting" satisfies ServiceState);
+    await this.#store.transaction(async (t) => {
+      await t.remove(this.#node);
+      for (const [i, device] of devices.entries()) await t.write(`${this.#node}/device/${i}`, device);
+      await t.write(`${this.#node}/state`, "starting" satisfies ServiceState);
+    });
   }
 
   async requested(): Promise<string[]> {
@@ -45,25 +49,17 @@ export class ServiceKeys {
     return values.filter((value) => value !== null);
   }
 
-  async running(ioservid: number, version: string): Promise<void> {
-    await this.#write("version", version);
-    await this.#write("pid", String(process.pid));
-    await this.#write("ioservid", String(ioservid));
-    await this.#store.remove(`${this.#node}/error`);
-    await this.#write("state", "running" satisfies ServiceState);
+  running(ioservid: number, version: string): Promise<void> {
+    return this.#say({ state: "running", pid: String(process.pid), ioservid: String(ioservid), version });
   }
 
-  /** The reason first: whoever waits for the state finds it. */
-  async failed(reason: string): Promise<void> {
-    await this.#write("error", reason.slice(0, LONGEST_VALUE));
-    await this.#write("state", "error" satisfies ServiceState);
-    await this.#store.remove(`${this.#node}/pid`);
+  failed(reason: string): Promise<void> {
+    return this.#say({ state: "error", error: reason.slice(0, LONGEST_VALUE) });
   }
 
   /** This process has let go, and another may serve the guest: what to serve stays. */
-  async stopped(): Promise<void> {
-    for (const key of ["state", "pid", "ioservid", "version", "error"])
-      await this.#store.remove(`${this.#node}/${key}`);
+  stopped(): Promise<void> {
+    return this.#say({});
   }
 
   /** The guest has gone. */
@@ -82,7 +78,13 @@ export class ServiceKeys {
     return this.#store.watch(`${this.#node}/state`, changed);
   }
 
-  #write(key: string, value: string): Promise<void> {
-    return this.#store.write(`${this.#node}/${key}`, value);
+  /** All keys but those of the request, as others see them from now on. */
+  #say(values: Partial<Record<(typeof KEYS)[number], string>> & { state?: ServiceState }): Promise<void> {
+    return this.#store.transaction(async (t) => {
+      for (const key of KEYS) {
+        const value = values[key];
+        await (value === undefined ? t.remove(`${this.#node}/${key}`) : t.write(`${this.#node}/${key}`, value));
+      }
+    });
   }
 }

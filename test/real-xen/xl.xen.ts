@@ -102,16 +102,13 @@ describe("an xl config that names ioreqd-dm", () => {
 
 describe("an xl create that can't work fails with ioreqd-dm's message, and leaves nothing", () => {
   test.each<[string, Partial<GuestConfig>, string]>([
-    ["an unknown device", withDevices("bad", ["edx"]), "DEVICE_UNKNOWN"],
     ["an option misspelt", withDevices("bad", ["edu,adr=10.0"]), "did you mean addr?"],
     [
       "the argument misspelt",
       { ...withDevices("bad", []), deviceModelArgs: ["--ioreqd", "edu"] },
       "did you mean -ioreqd?",
     ],
-    ["nothing to serve", withDevices("bad", []), "guests/bad.conf"],
     ["a slot that QEMU's disk has", withDevices("bad", ["edu,addr=8.0"]), "would shadow it"],
-    ["a module that is not there", withDevices("bad", ["/etc/ioreqd/nothing.ts"]), "there is no file"],
   ])("%s", async (_what, config, message) => {
     const text = xlConfig({ name: "bad", ...config });
     await dom0.sh(`cat > /var/tmp/bad.cfg << 'END'\n${text}\nEND`);

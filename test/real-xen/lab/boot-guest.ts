@@ -38,7 +38,6 @@ export async function bootGuest(
 
 function trippedOverBootLoader(dom0: Dom0, guest: Guest): boolean {
   if (guest.console() !== "") return false;
-  const log = readFileSync(dom0.files.serial, "latin1");
-  const loading = log.lastIndexOf(`(d${guest.domid}) Booting from 0000:7c00`);
-  return loading >= 0 && log.includes(`d${guest.domid}v0 Triple fault`, loading);
+  const tripped = new RegExp(`\\(d${guest.domid}\\).*Booting from 0000:7c00[\\s\\S]*d${guest.domid}v0 Triple fault`);
+  return tripped.test(readFileSync(dom0.files.serial, "latin1"));
 }
