@@ -4,8 +4,8 @@
  * tree and the outside world are put together.
  */
 
-import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, mkdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { IoreqdError, messageOf } from "../base/errors.js";
 import { hex } from "../base/hex.js";
 import { type DomId, formatRange, formatSbdf } from "../base/ids.js";
@@ -108,9 +108,7 @@ export class Session {
     const path = statePath(stateDir, domid);
     refuseIfServed(path, domid);
     mkdirSync(join(stateDir, String(domid)), { recursive: true, mode: 0o755 });
-    this.#down.defer("remove the state directory", () =>
-      rmSync(join(stateDir, String(domid)), { recursive: true, force: true }),
-    );
+    this.#down.defer("remove the state file", () => removeState(path));
     const file = mapFile(ffi, path, { create: arenaSize(dataLength, layout) });
     const arena = Arena.create(file.buffer, dataLength, layout);
     arena.setHeader("domid", domid);
@@ -179,6 +177,17 @@ export class Session {
     });
     this.#down.defer(`close ${spec}`, () => backend.close());
     return backend;
+  }
+}
+
+/** The directory goes too, unless somebody else needs it: to a unit it is a mount point, and systemd's to remove. */
+function removeState(path: string): void {
+  rmSync(path, { force: true });
+  try {
+    rmdirSync(dirname(path));
+  } catch (error) {
+    const { code = "" } = error as NodeJS.ErrnoException;
+    if (!["EBUSY", "ENOTEMPTY", "ENOENT", "EACCES", "EPERM"].includes(code)) throw error;
   }
 }
 

@@ -37,6 +37,9 @@ async function nothingIsLeft(domid: number): Promise<void> {
   await dom0.sh(`timeout 60 sh -c 'while systemctl is-active --quiet ioreqd@${domid}; do sleep 0.2; done'`);
   const shown = (await dom0.sh(`systemctl show -p Result -p ExecMainStatus ioreqd@${domid}`)).stdout;
   expect(shown.trim().split("\n").sort()).toEqual(["ExecMainStatus=0", "Result=success"]);
+  expect(
+    (await dom0.sh(`journalctl -o cat -u ioreqd@${domid} | grep -E '"level":[4-6]0'`, { check: false })).stdout,
+  ).toBe("");
   // Xen frees a domain bit by bit.
   await dom0.sh(`timeout 60 sh -c 'while xl list ${domid} 2> /dev/null; do sleep 0.2; done'`);
   expect((await dom0.sh("xl list")).stdout).not.toContain("(null)");
