@@ -7,7 +7,7 @@ import type { Dom0 } from "./dom0.js";
 import { Guest, type GuestConfig } from "./guests.js";
 import { step } from "./progress.js";
 
-const TRIES = 4;
+const TRIES = 6;
 
 /**
  * Create a guest, let `prepare` do what is to be done while it is paused, and wait for its userland.
