@@ -2,7 +2,7 @@
 /** Accesses themselves: exactly once, in any width, and by rep instructions. */
 
 import type { GuestCpu } from "../../src/sim/guest.js";
-import { bar, check, equal, equalEach, type GuestCase, onOne, use } from "./case.js";
+import { check, equal, equalEach, type GuestCase, onOne, use } from "./case.js";
 
 const READS = 1000;
 const COUNTER = { next: 0x00, count: 0x04, reset: 0x08, scratch: 0x0c } as const;
@@ -13,7 +13,7 @@ const SEEN = 16;
 /** Every number exactly once, by a loop in the guest on each vCPU. */
 function witness(cpu: GuestCpu): void {
   const words = new Uint32Array(cpu.shared);
-  if (cpu.id === 0) words[AT] = bar(use(cpu, "counter"), 0).address;
+  if (cpu.id === 0) words[AT] = use(cpu, "counter").bars[0] as number;
   cpu.barrier();
   const address = words[AT] as number;
   words.set(cpu.readSeries(address + COUNTER.next, 4, READS), SEEN + cpu.id * READS);
@@ -33,7 +33,7 @@ function witness(cpu: GuestCpu): void {
 function twoAtOnce(cpu: GuestCpu): void {
   const words = new Uint32Array(cpu.shared);
   if (cpu.id === 0)
-    words.set([bar(use(cpu, "counter"), 0).address + COUNTER.scratch, bar(use(cpu, "edu"), 0).address + 4]);
+    words.set([(use(cpu, "counter").bars[0] as number) + COUNTER.scratch, (use(cpu, "edu").bars[0] as number) + 4]);
   cpu.barrier();
   const address = words[cpu.id % 2] as number;
   const inverted = cpu.id % 2 === 1;
@@ -48,7 +48,7 @@ function twoAtOnce(cpu: GuestCpu): void {
 }
 
 function widths(cpu: GuestCpu): void {
-  const address = bar(use(cpu, "counter"), 0).address + COUNTER.scratch;
+  const address = (use(cpu, "counter").bars[0] as number) + COUNTER.scratch;
   cpu.write(address, 4, 0x8142_2418);
   equal(cpu.read(address, 1), 0x18, "byte 0");
   equal(cpu.read(address + 1, 1), 0x24, "byte 1");
@@ -62,14 +62,14 @@ function widths(cpu: GuestCpu): void {
 
 /** NEXT and COUNT lie side by side: eight bytes are both, low half first. */
 function eightBytes(cpu: GuestCpu): void {
-  const address = bar(use(cpu, "counter"), 0).address;
+  const address = use(cpu, "counter").bars[0] as number;
   cpu.write(address + COUNTER.reset, 4, 0);
   equal(cpu.read(address, 8), 0x1_0000_0000n, "NEXT and COUNT after a reset");
   equal(cpu.read(address, 8), 0x2_0000_0001n, "both again");
 }
 
 function ports(cpu: GuestCpu): void {
-  const port = bar(use(cpu, "counter"), 1).address;
+  const port = use(cpu, "counter").bars[1] as number;
   cpu.out32(port + COUNTER.scratch, 0xa1b2_c3d4);
   equal(cpu.in32(port + COUNTER.scratch), 0xa1b2_c3d4, "four bytes of a port");
   equal(cpu.in16(port + COUNTER.scratch + 2), 0xa1b2, "two");
@@ -83,7 +83,7 @@ const wordsIn = (cpu: GuestCpu, gpa: number, count: number): Uint32Array =>
 
 /** More than a page, from the middle of one. */
 function repIns(cpu: GuestCpu): void {
-  const port = bar(use(cpu, "counter"), 1).address;
+  const port = use(cpu, "counter").bars[1] as number;
   const gpa = cpu.dmaMemory.gpa + 0xff0;
   const count = 1100;
   cpu.out32(port + COUNTER.reset, 0);
@@ -96,7 +96,7 @@ function repIns(cpu: GuestCpu): void {
 }
 
 function repInsBackwards(cpu: GuestCpu): void {
-  const port = bar(use(cpu, "counter"), 1).address;
+  const port = use(cpu, "counter").bars[1] as number;
   const gpa = cpu.dmaMemory.gpa + 0x2000;
   cpu.out32(port + COUNTER.reset, 0);
   equal(cpu.repIns(port, gpa + 9 * 4, 4, 10, { backwards: true }), 10, "elements that rep ins moved backwards");
@@ -109,7 +109,7 @@ function repInsBackwards(cpu: GuestCpu): void {
 
 function repOuts(cpu: GuestCpu): void {
   const fn = use(cpu, "pci-testdev");
-  const port = bar(fn, 1).address;
+  const port = fn.bars[1] as number;
   const gpa = cpu.dmaMemory.gpa + 0x3f80;
   cpu.out8(port, 0);
   const [target, data] = [port + cpu.in32(port + 4), cpu.in32(port + 8)];
@@ -119,7 +119,7 @@ function repOuts(cpu: GuestCpu): void {
 }
 
 function repMovs(cpu: GuestCpu): void {
-  const memory = bar(use(cpu, "pci-testdev"), 0).address;
+  const memory = use(cpu, "pci-testdev").bars[0] as number;
   const gpa = cpu.dmaMemory.gpa + 0x5ff8;
   equal(cpu.repMovs(gpa, memory + 0x10, 1, 15), 15, "bytes that rep movs moved");
   const name = String.fromCharCode(...cpu.ramRead(gpa, 15));
@@ -127,7 +127,7 @@ function repMovs(cpu: GuestCpu): void {
 }
 
 function reservedHoles(cpu: GuestCpu): void {
-  const memory = bar(use(cpu, "counter"), 0).address;
+  const memory = use(cpu, "counter").bars[0] as number;
   equal(cpu.read(memory + 0x800, 4), 0, "a hole of the counter");
   cpu.write(memory + 0x800, 4, 0x1234);
   equal(cpu.read(memory + 0x800, 4), 0, "the hole after a write");

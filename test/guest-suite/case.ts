@@ -2,7 +2,8 @@
 /** Programs that every guest must get through, on a simulated host and on a real one, and what they use to say so. */
 
 import type { Access, Bdf, GuestCpu } from "../../src/sim/guest.js";
-import { type FoundBar, type FoundFunction, place, probe } from "../../src/sim/guests/pci.js";
+import { place, probe, readHeader } from "../../src/sim/guests/pci.js";
+import { COMMAND, CONFIG } from "../../src/spec/pci.js";
 
 /** The tree that is served: every device of the list, two of them functions of one slot. */
 export const TREE = {
@@ -13,6 +14,15 @@ export const TREE = {
   counter: "00:13.0",
 } as const;
 export type Served = keyof typeof TREE;
+
+/** Device and function. */
+export function placeOf(name: Served): [device: number, fn: number] {
+  const [device = 0, fn = 0] = TREE[name]
+    .slice(3)
+    .split(".")
+    .map((word) => Number.parseInt(word, 16));
+  return [device, fn];
+}
 
 export const VCPUS = 2;
 
@@ -50,20 +60,43 @@ export function equalEach(
   for (let i = 0; i < actual.length; i += 1) equal(actual[i] as number, expected(i), what(i));
 }
 
-/** A served function, switched on, its BARs where firmware or we placed them. */
-export function use(cpu: GuestCpu, name: Served): FoundFunction {
-  const [device = 0, fn = 0] = (TREE[name].split(":")[1] as string).split(".").map((word) => Number.parseInt(word, 16));
-  const found = probe(cpu, device, fn);
-  if (found === null) throw new Error(`there is no ${name} at ${TREE[name]}`);
-  place(cpu, [found], { memory: 0xf000_0000 + device * 0x10_0000 + fn * 0x8_0000, ports: 0xc000 + device * 0x40 });
-  return found;
+/** A function in use. */
+export interface Used {
+  readonly bdf: string;
+  readonly gsi: number;
+  /** Where each BAR is decoded. */
+  readonly bars: readonly number[];
 }
 
-export function bar(fn: FoundFunction, index: number): FoundBar {
-  const found = fn.bars.find((candidate) => candidate.index === index);
-  if (found === undefined) throw new Error(`${fn.bdf} has no BAR ${index}`);
-  return found;
+/** How many BARs each has; all are of 32 bits, the first ones. */
+const BARS: Readonly<Record<Served, number>> = {
+  edu: 1,
+  "pci-serial": 1,
+  "pci-testdev": 2,
+  pvpanic: 1,
+  counter: 2,
+};
+
+/** A served function, switched on, its BARs where firmware or we placed them. */
+export function use(cpu: GuestCpu, name: Served): Used {
+  const bdf = TREE[name];
+  const [device, fn] = placeOf(name);
+  const header = readHeader(cpu, bdf);
+  const bars = Array.from({ length: BARS[name] }, (_, i) => header.getUint32(CONFIG.bar0 + i * 4, true) & ~BAR_KIND);
+  const command = header.getUint16(CONFIG.command, true);
+  const pin = header.getUint8(CONFIG.interruptPin);
+  const gsi = pin === 0 ? 0 : cpu.gsiOf(device, pin - 1);
+  if (bars.every((address) => address !== 0) && (command & ON) === ON)
+    return { bdf, gsi, bars: bars.map((address) => address >>> 0) };
+  const found = probe(cpu, device, fn);
+  if (found === null) throw new Error(`there is no ${name} at ${bdf}`);
+  place(cpu, [found], { memory: 0xf000_0000 + device * 0x10_0000 + fn * 0x8_0000, ports: 0xc000 + device * 0x40 });
+  return { bdf, gsi, bars: found.bars.map(({ address }) => address) };
 }
+
+const ON = COMMAND.io | COMMAND.memory | COMMAND.busMaster;
+/** Of ports two bits, of memory four, which such an address has as zeroes anyway. */
+const BAR_KIND = 0x3;
 
 /** Registers from `from` on, in steps of the width. */
 export function configDump(cpu: GuestCpu, bdf: Bdf, width: 1 | 2 | 4, from = 0, end = 256): number[] {

@@ -2,9 +2,8 @@
 /** Each device, as its driver uses it. */
 
 import type { GuestCpu } from "../../src/sim/guest.js";
-import type { FoundFunction } from "../../src/sim/guests/pci.js";
 import { COMMAND, CONFIG, STATUS } from "../../src/spec/pci.js";
-import { bar, check, equal, equalEach, type GuestCase, onOne, use } from "./case.js";
+import { check, equal, equalEach, type GuestCase, onOne, type Used, use } from "./case.js";
 
 const WAIT_MS = 60_000;
 /** How long nothing must come. */
@@ -28,9 +27,9 @@ const EDU = {
 } as const;
 const DMA = { run: 1, toGuest: 2, interrupt: 4 } as const;
 
-function edu(cpu: GuestCpu): { fn: FoundFunction; read(at: number): number; write(at: number, value: number): void } {
+function edu(cpu: GuestCpu): { fn: Used; read(at: number): number; write(at: number, value: number): void } {
   const fn = use(cpu, "edu");
-  const base = bar(fn, 0).address;
+  const base = fn.bars[0] as number;
   return { fn, read: (at) => cpu.read(base + at, 4), write: (at, value) => cpu.write(base + at, 4, value >>> 0) };
 }
 
@@ -90,7 +89,7 @@ function masked(cpu: GuestCpu): void {
 /** There and back, where a page ends in the middle. */
 function dma(cpu: GuestCpu): void {
   const card = edu(cpu);
-  const base = bar(card.fn, 0).address;
+  const base = card.fn.bars[0] as number;
   const [source, target] = [cpu.dmaMemory.gpa + 0x1f00, cpu.dmaMemory.gpa + 0x4ff0];
   const length = 0x300;
   const transfer = (from: number, to: number, command: number): void => {
@@ -118,7 +117,7 @@ function dma(cpu: GuestCpu): void {
 /** Without bus mastering a transfer reaches nothing. */
 function dmaForbidden(cpu: GuestCpu): void {
   const card = edu(cpu);
-  const base = bar(card.fn, 0).address;
+  const base = card.fn.bars[0] as number;
   const target = cpu.dmaMemory.gpa + 0x8000;
   const command = cpu.configRead(card.fn.bdf, CONFIG.command, 2);
   cpu.ramWrite(target, new Uint8Array(16).fill(0x77));
@@ -135,14 +134,14 @@ function dmaForbidden(cpu: GuestCpu): void {
 /** Source: QEMU docs/specs/pci-testdev.rst: the header says what to write where. */
 function testdev(cpu: GuestCpu): void {
   const fn = use(cpu, "pci-testdev");
-  const memory = bar(fn, 0).address;
+  const memory = fn.bars[0] as number;
   cpu.write(memory, 1, 0);
   const width = cpu.read(memory + 1, 1) as 1 | 2 | 4;
   const offset = cpu.read(memory + 4, 4);
   const data = cpu.read(memory + 8, 4);
   cpu.batch(Array.from({ length: 20 }, () => ({ gpa: memory + offset, width, value: data })));
   equal(cpu.read(memory + 12, 4), 20, "writes that pci-testdev counted in memory");
-  const port = bar(fn, 1).address;
+  const port = fn.bars[1] as number;
   cpu.out8(port, 0);
   cpu.batch(Array.from({ length: 20 }, () => ({ port: port + cpu.in32(port + 4), width, value: data })));
   equal(cpu.in32(port + 12), 20, "writes that pci-testdev counted at ports");
@@ -153,7 +152,7 @@ function testdev(cpu: GuestCpu): void {
 
 /** Source: QEMU docs/specs/pvpanic.rst. */
 function pvpanic(cpu: GuestCpu): void {
-  const { address } = bar(use(cpu, "pvpanic"), 0);
+  const address = use(cpu, "pvpanic").bars[0] as number;
   equal(cpu.read(address, 1), 7, "the events that pvpanic offers");
   cpu.write(address, 1, 2);
   equal(cpu.read(address, 1), 7, "the events after one was told");
@@ -163,7 +162,7 @@ function pvpanic(cpu: GuestCpu): void {
 /** A 16550A in loopback: what is sent comes back, and says so by interrupt. */
 function serial(cpu: GuestCpu): void {
   const fn = use(cpu, "pci-serial");
-  const port = bar(fn, 0).address;
+  const port = fn.bars[0] as number;
   const [RBR, IER, IIR, LCR, MCR, LSR, MSR, SCR] = [0, 1, 2, 3, 4, 5, 6, 7] as const;
   cpu.out8(port + LCR, 0x83);
   cpu.out8(port + RBR, 0x01); // divisor latch

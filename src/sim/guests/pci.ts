@@ -2,7 +2,7 @@
 /** What an operating system does with a PCI bus: enumerate, size, place, enable. Source: PCI 3.0 6.2.5.1; Linux drivers/pci/probe.c. */
 
 import { BAR, COMMAND, CONFIG, MULTI_FUNCTION } from "../../spec/pci.js";
-import type { GuestCpu } from "../guest.js";
+import type { Access, GuestCpu } from "../guest.js";
 
 export interface FoundBar {
   readonly index: number | "rom";
@@ -37,90 +37,119 @@ export interface Windows {
 export const WINDOWS: Readonly<Windows> = { memory: 0xf000_0000, ports: 0xc000 };
 
 const NOBODY = 0xffff;
+const HEADER_TYPE = 0x7f;
+const HEADER_BYTES = 0x40;
+const ALL_ONES = 0xffff_ffff;
+const DEVICES = Array.from({ length: 32 }, (_, device) => device);
+const BARS = [0, 1, 2, 3, 4, 5] as const;
 
 /** Every function on bus 0, in order, BARs sized. */
 export function enumerate(vcpu: GuestCpu): FoundFunction[] {
-  const found: FoundFunction[] = [];
-  for (let device = 0; device < 32; device += 1) {
+  return present(
+    vcpu,
+    DEVICES.map((device) => [device, 0]),
+  ).flatMap(([device]) => {
     const first = probe(vcpu, device, 0);
-    if (first === null) continue;
-    found.push(first);
-    if (!first.multiFunction) continue;
-    for (let fn = 1; fn < 8; fn += 1) {
-      const other = probe(vcpu, device, fn);
-      if (other !== null) found.push(other);
-    }
-  }
-  return found;
+    if (first === null) return [];
+    const others = first.multiFunction ? [1, 2, 3, 4, 5, 6, 7].map((fn): Place => [device, fn]) : [];
+    return [first, ...present(vcpu, others).map((at) => probe(vcpu, ...at))].filter((found) => found !== null);
+  });
+}
+
+type Place = readonly [device: number, fn: number];
+const bdfOf = (device: number, fn: number): string => `00:${device.toString(16).padStart(2, "0")}.${fn}`;
+
+function present(vcpu: GuestCpu, places: readonly Place[]): Place[] {
+  const ids = vcpu.batch(places.map((at) => ({ config: bdfOf(...at), at: CONFIG.vendor, width: 2 })));
+  return places.filter((_, i) => ids[i] !== NOBODY);
 }
 
 /** The function at this place, BARs sized; null where there is none. */
 export function probe(vcpu: GuestCpu, device: number, fn: number): FoundFunction | null {
-  const bdf = `00:${device.toString(16).padStart(2, "0")}.${fn}`;
-  const vendorId = vcpu.configRead(bdf, CONFIG.vendor, 2);
+  const bdf = bdfOf(device, fn);
+  const header = readHeader(vcpu, bdf);
+  const vendorId = header.getUint16(CONFIG.vendor, true);
   if (vendorId === NOBODY) return null;
-  const classAndRevision = vcpu.configRead(bdf, CONFIG.revision, 4);
-  const pin = vcpu.configRead(bdf, CONFIG.interruptPin, 1);
+  const pin = header.getUint8(CONFIG.interruptPin);
+  const headerType = header.getUint8(CONFIG.headerType);
   return {
     bdf,
     device,
     vendorId,
-    deviceId: vcpu.configRead(bdf, CONFIG.device, 2),
-    classCode: classAndRevision >>> 8,
-    revision: classAndRevision & 0xff,
-    multiFunction: (vcpu.configRead(bdf, CONFIG.headerType, 1) & MULTI_FUNCTION) !== 0,
+    deviceId: header.getUint16(CONFIG.device, true),
+    classCode: header.getUint32(CONFIG.revision, true) >>> 8,
+    revision: header.getUint8(CONFIG.revision),
+    multiFunction: (headerType & MULTI_FUNCTION) !== 0,
     pin,
     gsi: pin === 0 ? 0 : vcpu.gsiOf(device, pin - 1),
-    bars: sizeBars(vcpu, bdf),
+    bars: (headerType & HEADER_TYPE) === 0 ? sizeBars(vcpu, bdf, header) : [],
   };
 }
 
+/** The first 64 bytes of configuration space. */
+export function readHeader(vcpu: GuestCpu, bdf: string): DataView {
+  const header = new DataView(new ArrayBuffer(HEADER_BYTES));
+  const offsets = Array.from({ length: HEADER_BYTES / 4 }, (_, i) => i * 4);
+  const values = vcpu.batch(offsets.map((at) => ({ config: bdf, at, width: 4 })));
+  offsets.forEach((at, i) => {
+    header.setUint32(at, values[i] as number, true);
+  });
+  return header;
+}
+
 /** With decoding off, write ones and read back which bits stay. */
-function sizeBars(vcpu: GuestCpu, bdf: string): FoundBar[] {
-  const command = vcpu.configRead(bdf, CONFIG.command, 2);
-  vcpu.configWrite(bdf, CONFIG.command, 2, command & ~(COMMAND.io | COMMAND.memory));
+function sizeBars(vcpu: GuestCpu, bdf: string, header: DataView): FoundBar[] {
+  const command = header.getUint16(CONFIG.command, true);
+  const before = BARS.map((index) => header.getUint32(CONFIG.bar0 + index * 4, true));
+  const romBefore = header.getUint32(CONFIG.rom, true);
+  const size = (at: number, value: number, ones: number): Access[] => [
+    { config: bdf, at, width: 4, value: ones },
+    { config: bdf, at, width: 4 },
+    { config: bdf, at, width: 4, value },
+  ];
+  const results = vcpu.batch([
+    { config: bdf, at: CONFIG.command, width: 2, value: command & ~(COMMAND.io | COMMAND.memory) },
+    ...BARS.flatMap((index) => size(CONFIG.bar0 + index * 4, before[index] as number, ALL_ONES)),
+    ...size(CONFIG.rom, romBefore, ~BAR.romEnable >>> 0),
+    { config: bdf, at: CONFIG.command, width: 2, value: command },
+  ]);
+  const mask = (nth: number): number => results[2 + nth * 3] as number;
   const bars: FoundBar[] = [];
-  for (let index = 0; index < 6; index += 1) {
-    const at = CONFIG.bar0 + index * 4;
-    const [kind, mask] = sizeRegister(vcpu, bdf, at, 0xffff_ffff);
-    if (mask === 0) continue;
-    if ((kind & BAR.io) !== 0) {
-      bars.push({
-        index,
-        space: "io",
-        prefetchable: false,
-        size: (~(mask & ~3) >>> 0) + 1,
-        address: (kind & ~3) >>> 0,
-      });
-      continue;
-    }
-    const prefetchable = (kind & BAR.prefetchable) !== 0;
-    let size = (~(mask & ~15) >>> 0) + 1;
-    let address = (kind & ~15) >>> 0;
-    const wide = (kind & BAR.mem64) !== 0;
-    if (wide) {
-      const [above, high] = sizeRegister(vcpu, bdf, at + 4, 0xffff_ffff);
-      address += above * 0x1_0000_0000;
-      if (high !== 0xffff_ffff) size += ((~high >>> 0) + 0) * 0x1_0000_0000;
-    }
-    bars.push({ index, space: wide ? "mem64" : "mem32", prefetchable, size, address });
-    if (wide) index += 1;
+  for (let index = 0; index < BARS.length; index += 1) {
+    if (mask(index) === 0) continue;
+    const found = barOf(index, before, mask);
+    bars.push(found);
+    if (found.space === "mem64") index += 1;
   }
-  const [at, rom] = sizeRegister(vcpu, bdf, CONFIG.rom, ~BAR.romEnable >>> 0);
+  const rom = mask(BARS.length);
   if (rom !== 0) {
-    const size = (~(rom & ~0x7ff) >>> 0) + 1;
-    bars.push({ index: "rom", space: "rom", prefetchable: false, size, address: (at & ~0x7ff) >>> 0 });
+    const address = (romBefore & ~0x7ff) >>> 0;
+    bars.push({ index: "rom", space: "rom", prefetchable: false, size: (~(rom & ~0x7ff) >>> 0) + 1, address });
   }
-  vcpu.configWrite(bdf, CONFIG.command, 2, command);
   return bars;
 }
 
-function sizeRegister(vcpu: GuestCpu, bdf: string, at: number, ones: number): [before: number, mask: number] {
-  const before = vcpu.configRead(bdf, at, 4);
-  vcpu.configWrite(bdf, at, 4, ones);
-  const mask = vcpu.configRead(bdf, at, 4);
-  vcpu.configWrite(bdf, at, 4, before);
-  return [before, mask];
+/** What a register says of its BAR. `mask`: what was read back of all ones. */
+function barOf(index: number, before: readonly number[], mask: (index: number) => number): FoundBar {
+  const kind = before[index] as number;
+  if ((kind & BAR.io) !== 0) {
+    return {
+      index,
+      space: "io",
+      prefetchable: false,
+      size: (~(mask(index) & ~3) >>> 0) + 1,
+      address: (kind & ~3) >>> 0,
+    };
+  }
+  const wide = (kind & BAR.mem64) !== 0;
+  let size = (~(mask(index) & ~15) >>> 0) + 1;
+  let address = (kind & ~15) >>> 0;
+  if (wide) {
+    const high = mask(index + 1);
+    if (high !== ALL_ONES) size += (~high >>> 0) * 2 ** 32;
+    address += (before[index + 1] as number) * 2 ** 32;
+  }
+  return { index, space: wide ? "mem64" : "mem32", prefetchable: (kind & BAR.prefetchable) !== 0, size, address };
 }
 
 /** Give every BAR without an address one, and switch the function on, as a bus master. What firmware did stays. */

@@ -20,7 +20,7 @@ export const handledMemory = (): SharedArrayBuffer => new SharedArrayBuffer(FUNC
 
 export class Lines {
   readonly #cpu: Pick<GuestCpu, "configRead" | "configWrite">;
-  readonly #run: (operation: string) => string;
+  readonly #run: (operations: readonly string[]) => string[];
   readonly #handled: Int32Array;
   readonly #devices = new Map<number, Set<number>>();
   readonly #functions = new Map<number, number[]>();
@@ -28,7 +28,7 @@ export class Lines {
 
   constructor(
     cpu: Pick<GuestCpu, "configRead" | "configWrite">,
-    run: (operation: string) => string,
+    run: (operations: readonly string[]) => string[],
     handled: SharedArrayBuffer,
   ) {
     this.#cpu = cpu;
@@ -62,9 +62,10 @@ export class Lines {
   #isUp(bdf: number, patienceMs: number): boolean {
     const handled = Atomics.load(this.#handled, bdf);
     const operands = [bdf, handled, patienceMs].map((value) => value.toString(16));
-    const count = Number.parseInt(this.#run(`irq ${operands.join(" ")}`), 16);
+    const operations = [`irq ${operands.join(" ")}`, `cr 2 ${bdf.toString(16)} ${CONFIG.status.toString(16)}`];
+    const [count, status] = this.#run(operations).map((word) => Number.parseInt(word, 16)) as [number, number];
     if (count <= handled) return false;
-    if ((this.#cpu.configRead(bdf, CONFIG.status, 2) & STATUS.interrupt) !== 0) return true;
+    if ((status & STATUS.interrupt) !== 0) return true;
     Atomics.store(this.#handled, bdf, count);
     const command = this.#cpu.configRead(bdf, CONFIG.command, 2);
     this.#cpu.configWrite(bdf, CONFIG.command, 2, command & ~COMMAND.intxDisable);

@@ -55,7 +55,7 @@ export class RemoteCpu implements GuestCpu {
     this.#caller = new MailboxCaller(place.mailbox);
     this.#sync = new VcpuSync(place.sync);
     this.#report = report;
-    this.#lines = new Lines(this, (operation) => this.#run(operation), place.handled);
+    this.#lines = new Lines(this, (operations) => this.#request(operations), place.handled);
   }
 
   in8(port: number): number {
