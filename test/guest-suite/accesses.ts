@@ -2,7 +2,7 @@
 /** Accesses themselves: exactly once, in any width, and by rep instructions. */
 
 import type { GuestCpu } from "../../src/sim/guest.js";
-import { check, equal, equalEach, type GuestCase, onOne, use } from "./case.js";
+import { check, equal, equalEach, type GuestCase, onOne, use, VCPUS } from "./case.js";
 
 const READS = 1000;
 const COUNTER = { next: 0x00, count: 0x04, reset: 0x08, scratch: 0x0c } as const;
@@ -134,8 +134,12 @@ function reservedHoles(cpu: GuestCpu): void {
 }
 
 export const accesses: readonly GuestCase[] = [
-  { name: "every number of the counter is read exactly once by vCPUs that read at once", program: witness },
-  { name: "each vCPU reads back what it wrote while the other writes elsewhere", program: twoAtOnce },
+  {
+    name: "every number of the counter is read exactly once by vCPUs that read at once",
+    vcpus: VCPUS,
+    program: witness,
+  },
+  { name: "each vCPU reads back what it wrote while the other writes elsewhere", vcpus: VCPUS, program: twoAtOnce },
   onOne("parts of a register in memory are read and written by themselves", widths),
   onOne("eight bytes are two registers, the lower one first", eightBytes),
   onOne("ports are read and written in each width", ports),

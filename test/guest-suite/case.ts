@@ -29,19 +29,14 @@ export const VCPUS = 2;
 export interface GuestCase {
   /** A sentence: what happens, and when. */
   readonly name: string;
-  /** Runs on every vCPU. It leaves devices so that the next one can use them. */
+  /** How many vCPUs run it: one, or all. */
+  readonly vcpus: 1 | typeof VCPUS;
+  /** It leaves devices so that the next one can use them. */
   readonly program: (cpu: GuestCpu) => void;
 }
 
 /** A case for the first vCPU alone. */
-export function onOne(name: string, program: (cpu: GuestCpu) => void): GuestCase {
-  return {
-    name,
-    program: (cpu) => {
-      if (cpu.id === 0) program(cpu);
-    },
-  };
-}
+export const onOne = (name: string, program: (cpu: GuestCpu) => void): GuestCase => ({ name, vcpus: 1, program });
 
 export function check(holds: boolean, otherwise: string): void {
   if (!holds) throw new Error(otherwise);

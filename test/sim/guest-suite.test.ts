@@ -3,18 +3,18 @@
 
 import { join } from "node:path";
 import { runSim } from "../../src/sim/index.js";
-import { deviceArguments, VCPUS } from "../guest-suite/case.js";
+import { deviceArguments } from "../guest-suite/case.js";
 import { CASES } from "../guest-suite/index.js";
 import { PROGRAM, withDirectory } from "../support/ioreqd.js";
 
 const GUEST = join(__dirname, "..", "guest-suite", "program.js");
 
-test.each(CASES.map(({ name }) => name))("%s", (name) =>
+test.each(CASES)("$name", ({ name, vcpus }) =>
   withDirectory(async (directory) => {
     const { problems, leftovers } = await runSim({
       guest: GUEST,
       guestArguments: [name],
-      vcpus: VCPUS,
+      vcpus,
       command: [process.execPath, PROGRAM, "run", ...deviceArguments(), "--state-dir", join(directory, "state")],
       commandOutput: () => {},
       handleSignals: false,

@@ -1,43 +1,49 @@
 // SPDX-License-Identifier: MIT
 /**
- * Runs guest programs on a real guest, in dom0:
+ * Runs guest programs on a real guest, one after the other, in dom0:
  *
- *     node main.js TTY RUN…      RUN: ["FILE", "WORD"…] in JSON, the program's module and words for it
+ *     node main.js TTY RUN…      RUN: a ProgramRun in JSON
  *
- * Each report and each outcome is a line of JSON. The status is 0 when every program finished.
+ * Each report and each outcome is a line of JSON, a RunLine.
  */
 
 import { performance } from "node:perf_hooks";
+import type { GuestOutcome } from "../../../src/sim/vcpu-outcome.js";
 import { RealGuest } from "./real-guest.js";
 
-async function main(tty: string, runs: readonly string[]): Promise<number> {
-  const say = (line: object): void => {
+export interface ProgramRun {
+  readonly name: string;
+  /** The program's compiled module. */
+  readonly file: string;
+  readonly arguments: readonly string[];
+  readonly vcpus: number;
+}
+
+/** `atMs` counts from the program's beginning. */
+export type RunLine = { readonly name: string; readonly atMs: number } & (
+  | { readonly kind: "step" | "log"; readonly vcpu: number; readonly text: string }
+  | { readonly kind: "outcome"; readonly outcome: GuestOutcome }
+);
+
+async function main(tty: string, runs: readonly string[]): Promise<void> {
+  const say = (line: RunLine): void => {
     process.stdout.write(`${JSON.stringify(line)}\n`);
   };
   const guest = await RealGuest.connect(tty);
-  let status = 0;
   for (const run of runs) {
-    const [file = "", ...words] = JSON.parse(run) as string[];
+    const { name, vcpus, ...program } = JSON.parse(run) as ProgramRun;
     const began = performance.now();
     const atMs = (): number => Math.round(performance.now() - began);
-    const outcome = await guest.run({
-      file,
-      arguments: words,
-      onReport: (report) => say({ type: report.kind, run, atMs: atMs(), ...report }),
-    });
-    say({ type: "outcome", run, atMs: atMs(), ...outcome });
-    if (!outcome.ok) status = 1;
+    const outcome = await guest.run(
+      { ...program, onReport: ({ kind, vcpu, text }) => say({ name, atMs: atMs(), kind, vcpu, text }) },
+      vcpus,
+    );
+    say({ name, atMs: atMs(), kind: "outcome", outcome });
   }
   guest.close();
-  return status;
 }
 
-main(process.argv[2] ?? "", process.argv.slice(3)).then(
-  (status) => {
-    process.exitCode = status;
-  },
-  (error: unknown) => {
-    process.stderr.write(`${String(error)}\n`);
-    process.exitCode = 2;
-  },
-);
+main(process.argv[2] ?? "", process.argv.slice(3)).catch((error: unknown) => {
+  process.stderr.write(`${String(error)}\n`);
+  process.exitCode = 1;
+});

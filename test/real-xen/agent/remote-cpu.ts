@@ -167,7 +167,7 @@ export class RemoteCpu implements GuestCpu {
   #rep(name: string, width: number, a: number, b: number, count: number, { backwards }: RepOptions): number {
     if (count === 0) return 0;
     const operands = [a, b, count].map(address).join(" ");
-    return this.#number(`${name} ${width} ${operands}${backwards === true ? " b" : ""}`);
+    return this.#number(`${name} ${width} ${operands}${backwards === true ? " down" : ""}`);
   }
 
   /** What is outside belongs to the guest's kernel. */

@@ -13,8 +13,8 @@
  *
  *     in W PORT [N]          out W PORT VALUE         ports; N reads in a row
  *     ld W GPA [N]           st W GPA VALUE           physical memory
- *     ins W PORT GPA N [b]   outs W PORT GPA N [b]    rep instructions, b: backwards; how many were moved
- *     movs W TO FROM N [b]
+ *     ins W PORT GPA N [down] outs W PORT GPA N [down] rep instructions, `down`: backwards; how many were moved
+ *     movs W TO FROM N [down]
  *     cr W BDF OFFSET        cw W BDF OFFSET VALUE    configuration space by ports CF8 and CFC
  *     sr W BDF OFFSET        sw W BDF OFFSET VALUE    the same by sysfs
  *     rb GPA LENGTH          wb GPA BYTES             a copy of memory
@@ -254,7 +254,7 @@ static const char *operate(struct text *out, char *text)
     unsigned given = 1;
     bool backwards = false;
     for (char *word; (word = next_word(&text));) {
-        if (is(word, "b"))
+        if (is(word, "down"))
             backwards = true;
         else if (given < 4)
             n[given++] = next_number(&word, &ok);
