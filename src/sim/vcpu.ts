@@ -8,6 +8,7 @@ import { runBatch } from "./batch.js";
 import { bdfNumber, cf8Value, ecamAddress } from "./config-address.js";
 import type { Access, Bdf, DmaMemory, GuestVcpu, RepOptions } from "./guest.js";
 import type { SimArch } from "./host.js";
+import { dmaMemoryOf, ramAt } from "./ram.js";
 import { KIND, RoundTripRecorder, type RoundTrips } from "./round-trips.js";
 import { VcpuInterrupts, type VcpuPlace } from "./vcpu-interrupts.js";
 
@@ -20,9 +21,6 @@ export interface VcpuReport {
 
 const CF8 = 0xcf8;
 const CFC = 0xcfc;
-
-/** Below is what firmware and the first programs use; a guest with less RAM has all of it for DMA. */
-const DMA_START = 1 << 20;
 
 export class Vcpu extends VcpuInterrupts implements GuestVcpu {
   readonly vcpus: number;
@@ -46,8 +44,7 @@ export class Vcpu extends VcpuInterrupts implements GuestVcpu {
     this.#report = report;
     this.ram = new Uint8Array(this.native.ram(place.host));
     this.ramView = new DataView(this.ram.buffer);
-    const gpa = this.ram.length > DMA_START ? DMA_START : 0;
-    this.dmaMemory = { gpa, length: this.ram.length - gpa };
+    this.dmaMemory = dmaMemoryOf(this.ram);
   }
 
   get answered(): boolean {
@@ -108,11 +105,11 @@ export class Vcpu extends VcpuInterrupts implements GuestVcpu {
   }
 
   ramRead(gpa: number, length: number): Uint8Array {
-    return this.#ramAt(gpa, length).slice();
+    return ramAt(this.ram, gpa, length).slice();
   }
 
   ramWrite(gpa: number, bytes: Uint8Array): void {
-    this.#ramAt(gpa, bytes.length).set(bytes);
+    ramAt(this.ram, gpa, bytes.length).set(bytes);
   }
 
   readBytes(gpa: number, length: number): Uint8Array {
@@ -255,11 +252,6 @@ export class Vcpu extends VcpuInterrupts implements GuestVcpu {
     const done = this.words[OUT.lo] as number;
     this.#finish(result, space === SPACE.pio ? KIND.rep : this.#kindAt(address, KIND.rep), address);
     return done;
-  }
-
-  #ramAt(gpa: number, length: number): Uint8Array {
-    if (gpa >= 0 && gpa + length <= this.ram.length) return this.ram.subarray(gpa, gpa + length);
-    throw new IoreqdError("BAD_VALUE", `${length} bytes at ${hex(gpa)}: RAM ends at ${hex(this.ram.length)}`);
   }
 
   /** RAM answers without a round trip: not a figure to keep. */

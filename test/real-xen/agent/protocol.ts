@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** Lines between us and the agent in a guest: test/real-xen/guest/agent.c has the operations. */
+/** Lines between us and the agent in a guest; test/real-xen/guest/operations.h has the operations. */
 
 import { IoreqdError } from "../../../src/base/errors.js";
 
