@@ -137,10 +137,22 @@ describe("by hand", () => {
         expect((await guest.sh(pci("10.0"))).output).toContain("[1234:11e8]");
         const again = await dom0.sh("ioreqd attach by-hand --device counter", { check: false });
         expect(again.stderr).toMatch(/DOMAIN_SERVED: domain \d+ is served by process \d+ already/);
+
+        // The guest's own file asks for every access in the log, by the names of the data sheet.
+        const { output } = await guest.sh("cut -d' ' -f1 /sys/bus/pci/devices/0000:00:10.0/resource | head -n 1");
+        const live = `0x${(Number(output.trim()) + 4).toString(16)}`;
+        await guest.sh(`devmem ${live} 32 0x12345678; devmem ${live} 32`);
+        const logged = await dom0.sh(`journalctl -o cat -u ioreqd@${guest.domid} | grep '"reg":"LIVE"'`);
+        expect(logged.stdout).toMatch(
+          /"op":"W","device":"0000:00:10.0 edu bar0".*"width":4,"value":"0x12345678".*\n.*"op":"R".*"value":"0xedcba987"/,
+        );
+
         await guest.tell("poweroff -f");
         await nothingIsLeft(guest.domid);
       },
       async (guest) => {
+        const file = "/etc/ioreqd/guests/by-hand.conf";
+        await dom0.sh(`mkdir -p $(dirname ${file}) && echo '{ "log": { "verbosity": 2 } } // loud' > ${file}`);
         const { stdout } = await dom0.sh("ioreqd attach by-hand --device edu,addr=10.0");
         expect(stdout).toBe(`domain ${guest.domid} (by-hand): edu (ioreqd@${guest.domid}.service)\n`);
       },
