@@ -30,7 +30,7 @@ export interface Dom0Image {
   readonly vmlinux: string;
   readonly initramfs: string;
   readonly disk: string;
-  /** For the guest: the same kernel as a bzImage, and a tree with busybox, lspci and modules. */
+  /** For the guest: the same kernel as a bzImage, and a tree with busybox, lspci, setpci and modules. */
   readonly vmlinuz: string;
   readonly guestTree: string;
   /** Names and versions of what is in it. */
@@ -98,7 +98,7 @@ async function build(release: DebianRelease, debian: DebianTree, directory: stri
   writeFileSync(image.initramfs, packInitramfs(early));
 
   await copyBusybox(busybox, image.guestTree);
-  await copyProgram(root, "/usr/bin/lspci", image.guestTree);
+  for (const program of ["lspci", "setpci"]) await copyProgram(root, `/usr/bin/${program}`, image.guestTree);
   await modules.copy(GUEST_MODULES, image.guestTree);
 
   await modules.copy([...DOM0_MODULES, ...INITRAMFS_MODULES], root);
