@@ -69,6 +69,9 @@ async function run(options: Options): Promise<boolean> {
   const stop = new AbortController();
   const deadline = setTimeout(() => stop.abort(`${options.minutes} minutes are over`), options.minutes * 60_000);
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => stop.abort(signal));
+  // npm does not pass a signal on to what it runs: that its shell has gone is all we get to see.
+  const parent = process.ppid;
+  const orphaned = setInterval(() => process.ppid !== parent && stop.abort("whoever started it has gone"), 1_000);
   const aborted = new Promise<never>((_resolve, reject) => {
     stop.signal.addEventListener("abort", () => {
       reject(new IoreqdError("LAB_GIVEN_UP", `giving up: ${stop.signal.reason}`));
@@ -92,6 +95,7 @@ async function run(options: Options): Promise<boolean> {
     return passed;
   } finally {
     clearTimeout(deadline);
+    clearInterval(orphaned);
     await finish(options, lab, passed, stop.signal.aborted);
   }
 }
