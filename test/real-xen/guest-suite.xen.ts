@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: MIT
 /** The suite of test/guest-suite and the demonstration on a real Xen, all in one guest: see test/sim/guest-suite.test.ts. */
 
-import { TREE, VCPUS } from "../guest-suite/case.js";
+import { VCPUS } from "../guest-suite/case.js";
 import { CASES } from "../guest-suite/index.js";
-import { bootGuest } from "./lab/boot-guest.js";
 import { Dom0 } from "./lab/dom0.js";
 import { labDirectory } from "./lab/lab-files.js";
+import { MACHINE_MS, machine } from "./machine.js";
 import { ProgramRuns } from "./run-programs.js";
 import { putTests } from "./tests-in-dom0.js";
 
-/** Several guests, should the emulation trip over the boot loader. */
-const BOOT_MS = 900_000;
 const CASE_MS = 240_000;
 const DEMO = "the demonstration";
 
@@ -20,23 +18,15 @@ let runs: ProgramRuns;
 beforeAll(async () => {
   dom0 = await Dom0.connect(labDirectory());
   const place = await putTests(dom0, { jest: false });
-  const guest = await bootGuest(dom0, {
-    name: "suite",
-    vcpus: VCPUS,
-    lines: ['device_model_override = "/usr/lib/ioreqd/bin/ioreqd-dm"'],
-    deviceModelArgs: Object.entries(TREE).flatMap(([name, bdf]) => ["-ioreqd", `${name},addr=${bdf}`]),
-  });
+  const guest = await machine(dom0);
   const demo = { name: DEMO, file: "dist/src/sim/guests/demo.js", arguments: ["once"], vcpus: VCPUS };
   const cases = CASES.map(({ name, vcpus }) => {
     return { name, file: "dist/test/guest-suite/program.js", arguments: [name], vcpus };
   });
   runs = new ProgramRuns(dom0, guest, place, [...cases, demo], (cases.length + 1) * CASE_MS);
-}, BOOT_MS);
+}, MACHINE_MS);
 
-afterAll(async () => {
-  await dom0?.sh("xl destroy suite", { check: false });
-  dom0?.close();
-});
+afterAll(() => dom0?.close());
 
 test.each(CASES)(
   "$name",

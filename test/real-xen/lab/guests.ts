@@ -74,6 +74,12 @@ export class Guest {
     return new Guest(dom0, config.name, domid, before);
   }
 
+  /** One that runs already, or null. */
+  static async running(dom0: Dom0, name: string): Promise<Guest | null> {
+    const { status, stdout } = await dom0.sh(`xl domid ${name}`, { check: false });
+    return status === 0 ? new Guest(dom0, name, Number(stdout), 0) : null;
+  }
+
   /** All that came over the console so far. */
   console(): string {
     const log = consoleLog(this.#dom0, this.name);
@@ -112,6 +118,23 @@ export class Guest {
         }
       }
       // A file that another machine's process appends to: there is no event to wait for.
+      await pause(POLL_MS);
+    }
+  }
+
+  /** Wait for what the guest's firmware prints, which goes to Xen's console: hvmloader places BARs, SeaBIOS boots. */
+  async firmwareSays(pattern: RegExp, timeoutMs = 100_000): Promise<void> {
+    const deadline = Date.now() + timeoutMs;
+    const said = (): string =>
+      readFileSync(this.#dom0.files.serial, "latin1")
+        .split("\n")
+        .filter((line) => line.startsWith(`(d${this.domid})`))
+        .join("\n");
+    while (!pattern.test(said())) {
+      if (Date.now() > deadline) {
+        const message = `the firmware of guest ${this.name} did not print ${pattern} within ${timeoutMs / 1000} s`;
+        throw new IoreqdError("LAB_TIMEOUT", `${message}. It said:\n${said().split("\n").slice(-20).join("\n")}`);
+      }
       await pause(POLL_MS);
     }
   }
