@@ -37,6 +37,7 @@ const REASONS: Readonly<Record<string, string>> = {
 
 /** Reasons that hold for one call. Key: call and errno. */
 const REASONS_OF_CALL: Readonly<Record<string, string>> = {
+  "nr_vcpus EINVAL": "this domain has no ioreq servers: they need an HVM or PVH guest",
   "create_ioreq_server EINVAL": "this domain takes no buffered ring, as on Arm: use --bufioreq off",
   "create_ioreq_server ENOSPC":
     "the domain has its 8 ioreq servers already: end one, or reboot the guest if dead processes left theirs behind",
