@@ -162,6 +162,9 @@ static inline const char *rep_movs(unsigned width, void *to, const void *from, u
 /* CF8 is one register for all vCPUs. */
 static pthread_mutex_t config_lock = PTHREAD_MUTEX_INITIALIZER;
 
+/* Once it handles interrupts of functions. */
+static bool kernel_uses_config;
+
 /*
  * The kernel uses CF8 as well, in interrupt handlers, and can't be locked out from here: so look
  * whether it did, and read again.
@@ -175,7 +178,7 @@ static inline const char *config_read(unsigned width, uint32_t bdf, uint32_t off
         uint64_t now = 0;
         if ((error = port_out(4, CF8, address)) ||
             (error = port_in(width, (uint16_t)(CFC + (offset & 3)), value)) ||
-            (error = port_in(4, CF8, &now)) || now == address)
+            !kernel_uses_config || (error = port_in(4, CF8, &now)) || now == address)
             break;
     }
     pthread_mutex_unlock(&config_lock);

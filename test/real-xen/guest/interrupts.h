@@ -76,6 +76,7 @@ static inline const char *find_bound(uint32_t bdf, struct bound **found)
     const char *error = NULL;
     *found = NULL;
     pthread_mutex_lock(&bound_lock);
+    kernel_uses_config = true;
     for (unsigned i = 0; i < bound_count; i++)
         if (bound[i].bdf == bdf)
             *found = &bound[i];
