@@ -8,15 +8,8 @@ const CPU = ["EPYC", "+svm", "+npt", "-smap", "-smep", "-monitor", "-rdtscp", "c
 
 const XEN = [
   ...["console=com1", "com1=115200,8n1", "dom0_mem=1536M,max:1536M", "dom0_max_vcpus=1"],
-  ...[
-    "console_timestamps=boot",
-    "loglvl=all",
-    "guest_loglvl=all",
-    "spec-ctrl=no,eager-fpu",
-    "xpti=no",
-    "ucode=no",
-    "watchdog=0",
-  ],
+  ...["console_timestamps=boot", "loglvl=all", "guest_loglvl=all"],
+  ...["spec-ctrl=no,eager-fpu", "xpti=no", "ucode=no", "watchdog=0"],
 ];
 
 /** Anything dom0's kernel trips over ends the machine: the keeper then says so, instead of waiting for an answer. */
