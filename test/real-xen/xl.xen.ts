@@ -31,7 +31,7 @@ const tripleFault = (domid: number): string => `/usr/lib/xen-*/bin/xen-hvmcrash 
 
 /** What a command in dom0 prints, once it succeeds. */
 const until = async (command: string): Promise<string> =>
-  (await dom0.sh(`timeout 100 sh -c 'until ${command} 2> /dev/null; do sleep 0.2; done'`)).stdout;
+  (await dom0.sh(`timeout 100 sh -c ${quote(`until ${command} 2> /dev/null; do sleep 0.2; done`)}`)).stdout;
 
 /** Once the guest has gone: its process ended well, and neither Xen, xenstore nor /run know it any more. */
 async function nothingIsLeft(domid: number): Promise<void> {
