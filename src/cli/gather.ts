@@ -9,13 +9,12 @@ import type { Config } from "../launch/config.js";
 import { type DeviceSpec, parseDeviceSpec, resolveDevices } from "../launch/device-spec.js";
 import { findGuest } from "../launch/guest.js";
 import { ServiceKeys } from "../launch/keys.js";
-import { guestSettings, hostSettings, layered, settingsOf } from "../launch/settings.js";
+import { guestSettings, hostSettings, layered, noDevices, settingsOf } from "../launch/settings.js";
 import { openStore } from "../launch/store.js";
 import type { LogFormat, LogOptions } from "../observe/log.js";
 import type { AdapterName } from "../xen/ffi/index.js";
 import type { BufioreqMode } from "../xen/host.js";
 import type { XenStore } from "../xenstore/client.js";
-import { noDevices } from "./launch.js";
 import type { SessionOptions } from "./session.js";
 
 /** As commander gives them; what is undefined comes from config files, then from the defaults. */

@@ -4,14 +4,14 @@
 import { appendFileSync, readFileSync } from "node:fs";
 import { IoreqdError, messageOf } from "../base/errors.js";
 import { domId } from "../base/ids.js";
+import type { Config } from "../launch/config.js";
 import { type DeviceSpec, parseDeviceSpec, resolveDevices } from "../launch/device-spec.js";
 import { findQemu, readDmArguments, refuseSlotsOfQemu } from "../launch/dm-arguments.js";
 import { findGuest, type Guest, resolveGuest } from "../launch/guest.js";
 import { DEFAULT_LOG_DIR, START_TIMEOUT_MS, startService } from "../launch/service.js";
-import { configDirectory, guestSettings, hostSettings } from "../launch/settings.js";
+import { guestSettings, hostSettings, noDevices } from "../launch/settings.js";
 import { openStore } from "../launch/store.js";
-import type { DeviceRequest } from "../pci/plan.js";
-import { planTree } from "../pci/plan.js";
+import { type DeviceRequest, planTree } from "../pci/plan.js";
 import type { XenStore } from "../xenstore/client.js";
 
 /** `ioreqd attach DOMID|NAME`. Prints what serves the guest now. Throws IoreqdError. */
@@ -20,7 +20,7 @@ export async function attach(nameOrDomid: string, flags: { device: string[] }): 
   try {
     const guest = await resolveGuest(store, nameOrDomid);
     const requests = requested(guest, flags.device);
-    const by = await serve(store, guest, flags.device);
+    const by = await serve(store, guest, flags.device, hostSettings());
     const names = requests.map(({ device }) => device.name).join(", ");
     process.stdout.write(`domain ${guest.domid}${guest.name === null ? "" : ` (${guest.name})`}: ${names} (${by})\n`);
   } finally {
@@ -38,7 +38,7 @@ export async function deviceModel(argv: readonly string[]): Promise<number> {
     const settings = hostSettings();
     const { domid, devices, slots } = readDmArguments(argv);
     const qemu = findQemu(settings.qemu);
-    if (domid !== null) await serveBesideQemu(domid, devices, slots);
+    if (domid !== null) await serveBesideQemu(domid, devices, slots, settings);
     process.stdout.write(`${qemu}\n`);
     return 0;
   } catch (error) {
@@ -54,19 +54,19 @@ async function serveBesideQemu(
   domid: number,
   devices: readonly string[],
   slots: ReadonlyMap<number, string>,
+  settings: Config,
 ): Promise<void> {
   const store = await requiredStore();
   try {
     const guest = await findGuest(store, domId(domid));
     refuseSlotsOfQemu(requested(guest, devices), slots);
-    process.stderr.write(`ioreqd-dm: domain ${domid} is served by ${await serve(store, guest, devices)}\n`);
+    process.stderr.write(`ioreqd-dm: domain ${domid} is served by ${await serve(store, guest, devices, settings)}\n`);
   } finally {
     store.close();
   }
 }
 
-function serve(store: XenStore, guest: Guest, devices: readonly string[]): Promise<string> {
-  const settings = hostSettings();
+function serve(store: XenStore, guest: Guest, devices: readonly string[], settings: Config): Promise<string> {
   return startService(store, guest, {
     devices,
     supervisor: settings.supervisor ?? "auto",
@@ -85,14 +85,6 @@ function requested(guest: Guest, devices: readonly string[]): DeviceRequest[] {
   const requests = resolveDevices(specs);
   planTree(requests);
   return requests;
-}
-
-export function noDevices(name: string | null): IoreqdError {
-  const file = `${configDirectory()}/guests/${name ?? "NAME"}.conf`;
-  return new IoreqdError(
-    "NO_DEVICES",
-    `no device is named: give --device NAME[,key=value…] (in an xl config: device_model_args_hvm = ["-ioreqd", "NAME…"]), or write ${file}; ioreqd devices lists them`,
-  );
 }
 
 async function requiredStore(): Promise<XenStore> {

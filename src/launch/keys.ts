@@ -13,12 +13,11 @@
 
 import type { XenStore } from "../xenstore/client.js";
 
-export const STATES = ["starting", "running", "error"] as const;
-export type ServiceState = (typeof STATES)[number];
+type ServiceState = "starting" | "running" | "error";
 
 const KEYS = ["state", "error", "pid", "ioservid", "version"] as const;
 
-export const serviceNode = (domid: number): string => `/local/domain/0/device-model/${domid}/ioreqd`;
+const serviceNode = (domid: number): string => `/local/domain/0/device-model/${domid}/ioreqd`;
 
 /** What xenstore takes as one value, less its own overhead. Source: Xen docs/misc/xenstore.txt, payload limit. */
 const LONGEST_VALUE = 2048;

@@ -68,3 +68,12 @@ export function layered(lower: Config, upper: Config): Config {
     log: { ...lower.log, ...upper.log },
   };
 }
+
+/** NO_DEVICES: nothing says what to serve, and this is where it could be said. `name`: of the guest, where it is known. */
+export function noDevices(name: string | null): IoreqdError {
+  const file = `${configDirectory()}/guests/${name ?? "NAME"}.conf`;
+  return new IoreqdError(
+    "NO_DEVICES",
+    `no device is named: give --device NAME[,key=value…] (in an xl config: device_model_args_hvm = ["-ioreqd", "NAME…"]), or write ${file}; ioreqd devices lists them`,
+  );
+}
