@@ -54,7 +54,9 @@ static inline const char *bind_function(uint32_t bdf, const char *driver)
     return access(path, F_OK) ? "NOT_BOUND" : NULL;
 }
 
-static inline int open_uio(uint32_t bdf)
+/* The file whose reading waits, and how many interrupts came before it was open: a line that is up when the
+ * driver takes the function interrupts at once, and whoever opens the file then is not told of it. */
+static inline int open_uio(uint32_t bdf, uint32_t *count)
 {
     char path[120];
     function_path(path, bdf, "uio");
@@ -62,9 +64,15 @@ static inline int open_uio(uint32_t bdf)
     int fd = -1;
     for (struct dirent *entry; directory && fd < 0 && (entry = readdir(directory));)
         if (!strncmp(entry->d_name, "uio", 3)) {
-            char device[80];
+            char device[80], event[220];
             snprintf(device, sizeof device, "/dev/%.60s", entry->d_name);
             fd = open(device, O_RDWR | O_CLOEXEC);
+            snprintf(event, sizeof event, "%s/%.60s/event", path, entry->d_name);
+            FILE *file = fopen(event, "re");
+            if (!file || fscanf(file, "%u", count) != 1)
+                *count = 0;
+            if (file)
+                fclose(file);
         }
     if (directory)
         closedir(directory);
@@ -83,12 +91,13 @@ static inline const char *find_bound(uint32_t bdf, struct bound **found)
     if (!*found && bound_count == MAX_BOUND)
         error = "TOO_MANY";
     if (!*found && !error && !(error = bind_function(bdf, "uio_pci_generic"))) {
-        int fd = open_uio(bdf);
+        uint32_t count = 0;
+        int fd = open_uio(bdf, &count);
         if (fd < 0) {
             error = "NO_UIO";
         } else {
             *found = &bound[bound_count++];
-            **found = (struct bound){.bdf = bdf, .fd = fd};
+            **found = (struct bound){.bdf = bdf, .fd = fd, .count = count};
         }
     }
     pthread_mutex_unlock(&bound_lock);
