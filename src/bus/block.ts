@@ -17,6 +17,7 @@
  * Values are int32 for width 4 and unsigned below that (see docs/architecture.md).
  */
 
+import { IoreqdError } from "../base/errors.js";
 import type { Arena } from "../state/arena.js";
 import type { Access, Reply } from "./access.js";
 import { type BlockTable, type ResolvedRow, resolveTable, type Width } from "./table.js";
@@ -143,6 +144,17 @@ export class RegisterBlock {
   /** Byte offset of a row in the arena's file. */
   placeOf(row: number): number {
     return this.base + (this.rows[row] as ResolvedRow).at;
+  }
+
+  /** Byte offset of a register in the arena's file. */
+  placeNamed(name: string): number {
+    return this.placeOf(this.rowNamed(name));
+  }
+
+  rowNamed(name: string): number {
+    const row = this.rows.findIndex((one) => one.name === name);
+    if (row < 0) throw new IoreqdError("TABLE_INVALID", `there is no register ${name}`, {});
+    return row;
   }
 
   load(row: number): number {

@@ -6,7 +6,7 @@ import { isBytes, type Row, type Rows, resolveTable } from "../bus/table.js";
 import { devices } from "../devices/index.js";
 import { findDevice } from "../launch/device-spec.js";
 import type { BarTable, OptionRow, PciDevice } from "../pci/define.js";
-import { barsOf, configTable } from "../pci/header.js";
+import { functionTables } from "../pci/header.js";
 import { romSize } from "../pci/rom.js";
 import { columns } from "./columns.js";
 
@@ -21,6 +21,12 @@ const idOf = ({ ident }: PciDevice): string => `${digits(ident.vendor, 4)}:${dig
 export function explainDevice(name: string): string {
   const device = findDevice({ where: `explain ${name}`, device: name, options: {} });
   const { ident } = device;
+  const options = Object.entries(device.options ?? {});
+  const defaults = Object.fromEntries(options.map(([key, row]) => [key, row.default]));
+  const tables = functionTables(device, defaults, romSize(device.rom?.length ?? 0), {
+    rootBus: true,
+    multiFunction: false,
+  });
   const parts = [
     `${device.name}: ${device.summary ?? ""}`.trimEnd(),
     columns([
@@ -29,10 +35,9 @@ export function explainDevice(name: string): string {
       ["interrupt", device.intx === undefined ? "none" : `INT${device.intx}`],
       ["addr", "bus:device.function; the next free one from 00:10.0 on unless given"],
     ]),
-    ...barsOf(device).map(([index, bar]) => explainBar(device, index, bar)),
-    `configuration space\n${rows(configTable(device, romSize(device.rom?.length ?? 0), false).regs ?? {})}`,
+    ...tables.bars.map(([index, bar]) => explainBar(device, index, bar)),
+    `configuration space\n${rows(tables.config.regs ?? {})}`,
   ];
-  const options = Object.entries(device.options ?? {});
   if (options.length > 0)
     parts.push(`options\n${columns(options.map(([key, row]) => [`  ${key}=`, optionKind(row), row.doc]))}`);
   const state = Object.entries(device.state ?? {});

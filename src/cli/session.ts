@@ -134,11 +134,27 @@ export class Session {
         xen.setIntxLevel(domid, device, pin as 0 | 1 | 2 | 3, asserted);
         this.#log.debug({ device: hex(device), pin: "ABCD"[pin], asserted }, "interrupt line");
       },
+      sendMessage: (hi, lo, data) => {
+        const address = (hi >>> 0) * 0x1_0000_0000 + (lo >>> 0);
+        if (isInterruptAddress(lo)) xen.injectMsi(domid, address, data);
+        else this.#writeMessage(address, data);
+        if (this.#log.isLevelEnabled("debug")) {
+          this.#log.debug({ address: hex(address), data: hex(data >>> 0) }, "message-signalled interrupt");
+        }
+      },
       refused: (what, error) => {
         this.server.counters.refused += 1;
         this.events.note("", `Xen refused to ${what}`, { error: messageOf(error) });
       },
     };
+  }
+
+  /** A guest may point a message anywhere. It is a write of memory, so that is what it gets. */
+  #writeMessage(address: number, data: number): void {
+    const bytes = new Uint8Array(4);
+    new DataView(bytes.buffer).setInt32(0, data, true);
+    if (this.#memory.write(BigInt(address), bytes)) return;
+    this.events.note("", "message-signalled interrupt to an address without memory", { address: hex(address) });
   }
 
   // -- what devices may use -------------------------------------------------------------------
@@ -179,6 +195,9 @@ export class Session {
     return backend;
   }
 }
+
+/** Where x86 processors listen. What is above 32 bits can name more of a destination. Source: Intel SDM 3A 11.11.1. */
+const isInterruptAddress = (lo: number): boolean => (lo & 0xfff0_0000) === (0xfee0_0000 | 0);
 
 /** The directory goes too, unless somebody else needs it: to a unit it is a mount point, and systemd's to remove. */
 function removeState(path: string): void {

@@ -7,6 +7,7 @@
 import type { RegistersOf } from "../bus/register.js";
 import type { BlockTable, Rows } from "../bus/table.js";
 import type { FieldRows, FieldsOf } from "../state/fields.js";
+import type { Capability } from "./capability.js";
 
 /** Ids of configuration space. Source: PCI 3.0 6.2.1. */
 export interface Ident {
@@ -54,6 +55,23 @@ export interface Intx {
   readonly raised: boolean;
 }
 
+/**
+ * Messages as interrupts, MSI or MSI-X: whichever of the device's two the guest has enabled.
+ * While one is, the interrupt line stays down.
+ */
+export interface Msi {
+  /** Whether the guest wants messages instead of the line. */
+  readonly enabled: boolean;
+  /** How many the guest allows: 0 while none is enabled. */
+  readonly vectors: number;
+  /**
+   * Send message `vector`, counted from 0, once this transaction is committed; twice within one is once. While the guest
+   * masks it, it is pending. With fewer messages than the device has, MSI folds them; MSI-X ignores what is beyond its
+   * table. While none is enabled nothing happens.
+   */
+  send(vector: number): void;
+}
+
 /** Guest memory, as a bus master sees it. False when the guest has no RAM there or bus mastering is off. */
 export interface Dma {
   read(gpa: number | bigint, target: Uint8Array): boolean;
@@ -95,6 +113,7 @@ export interface DeviceContext<B, S, T extends string> {
   readonly timers: Readonly<Record<T, Timer>>;
   readonly options: OptionValues;
   readonly intx: Intx;
+  readonly msi: Msi;
   readonly dma: Dma;
   readonly log: DeviceLog;
   /** Work that no vCPU waits for (a byte arrived): runs as a transaction of its own. */
@@ -115,8 +134,10 @@ export interface PciDeviceTable<
   readonly ident: Ident;
   readonly intx?: Pin;
   readonly bars?: B;
-  /** Rows of configuration space from 0x40 on. */
+  /** Rows of configuration space from 0x40 on that belong to no capability. */
   readonly config?: Rows;
+  /** In the order of their chain; a function where options decide. Builders are in src/pci/capabilities. */
+  readonly capabilities?: readonly Capability[] | ((options: OptionValues) => readonly Capability[]);
   /** Expansion ROM contents; padded to a power of two, at least 2 KiB. */
   readonly rom?: Uint8Array;
   readonly state?: S;

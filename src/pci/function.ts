@@ -6,11 +6,13 @@ import type { Access } from "../bus/access.js";
 import type { Region, Target } from "../bus/address-map.js";
 import { RegisterBlock } from "../bus/block.js";
 import { type Register, registersOf } from "../bus/register.js";
-import { BAR, COMMAND, CONFIG, STATUS } from "../spec/pci.js";
+import { BAR, CAPABILITY, COMMAND, CONFIG, POWER, STATUS } from "../spec/pci.js";
 import type { Arena } from "../state/arena.js";
 import { fieldsOf, placeFields } from "../state/fields.js";
+import { registersAt } from "./capability.js";
 import type { BarTable, Intx } from "./define.js";
-import { barAddress, barsOf } from "./header.js";
+import { barAddress } from "./header.js";
+import { Messages, type SendMessage } from "./messages.js";
 import type { FunctionPlan } from "./plan.js";
 import type { DeviceRights } from "./rights.js";
 import { Rom } from "./rom.js";
@@ -29,6 +31,8 @@ interface DecodedBar {
 export interface Changes {
   decode: boolean;
   intx: boolean;
+  /** Something may be there to send. */
+  messages: boolean;
 }
 
 export class PciFunction {
@@ -36,12 +40,16 @@ export class PciFunction {
   readonly label: string;
   readonly plan: FunctionPlan;
   readonly config: RegisterBlock;
+  readonly configSize: number;
   readonly timers: TimerSet;
+  readonly messages: Messages;
   readonly #arena: Arena;
   readonly #bars: DecodedBar[] = [];
   readonly #blocks: ReadonlyArray<{ index: number; block: RegisterBlock }>;
   readonly #intxWord: number;
   readonly #changes: Changes;
+  /** Byte offset of the power management control register, or null. */
+  readonly #power: number | null;
 
   constructor(plan: FunctionPlan, arena: Arena, access: Access, changes: Changes) {
     this.plan = plan;
@@ -50,9 +58,10 @@ export class PciFunction {
     this.#arena = arena;
     this.#changes = changes;
     this.#intxWord = (arena.dataAt + plan.at.intx) >>> 2;
-    this.config = new RegisterBlock(`${plan.device.name} config`, plan.config, arena, plan.at.config, access);
+    this.config = new RegisterBlock(`${plan.device.name} config`, plan.tables.config, arena, plan.at.config, access);
+    this.configSize = plan.tables.config.size;
     this.timers = new TimerSet(plan.device.timers ?? [], arena, plan.at.timers);
-    this.#blocks = barsOf(plan.device).map(([index, table]) => {
+    this.#blocks = plan.tables.bars.map(([index, table]) => {
       const name = `bar${index}`;
       const block = new RegisterBlock(
         `${plan.device.name} ${name}`,
@@ -74,6 +83,16 @@ export class PciFunction {
       const table = { space: "mem32", size: plan.romSize } as const;
       this.#bars.push({ label: `${this.label} rom`, table, target: new Rom(plan.rom), at: CONFIG.rom, isRom: true });
     }
+    this.messages = new Messages(
+      plan.tables.capabilities,
+      this.config,
+      (index) => this.#block(index),
+      arena.dataAt + plan.at.messages,
+      () => {
+        changes.messages = true;
+      },
+    );
+    this.#power = this.#placeOfPower();
   }
 
   /** Every register at its reset value, declared state zero, no timer running, the line low. Within a transaction. */
@@ -84,19 +103,17 @@ export class PciFunction {
     const { length } = placeFields(this.plan.device.state ?? {});
     for (let at = 0; at < length; at += 4) this.#arena.setWord((state + at) >>> 2, 0);
     this.#arena.setWord(this.#intxWord, 0);
+    this.#arena.setWord((this.#arena.dataAt + this.plan.at.messages) >>> 2, 0);
     this.timers.reset();
-    this.#changes.decode = true;
-    this.#changes.intx = true;
+    this.#everythingChanged();
   }
 
   /** Run the device's own code, once. */
   attach(rights: DeviceRights): void {
     const { device, options } = this.plan;
     // A write to configuration space is applied whole before anyone looks at BARs or the line.
-    this.config.afterWrite = () => {
-      this.#changes.decode = true;
-      this.#changes.intx = true;
-    };
+    this.config.afterWrite = () => this.#everythingChanged();
+    this.#attachCapabilities();
     this.timers.runWith(rights.host);
     device.attach?.({
       bars: Object.fromEntries(this.#blocks.map(({ index, block }) => [index, registersOf(block)])),
@@ -105,6 +122,7 @@ export class PciFunction {
       timers: this.timers.byName,
       options,
       intx: this.#intx(),
+      msi: this.messages,
       dma: rights.dma(this),
       log: rights.log(this),
       host: rights.host,
@@ -112,28 +130,82 @@ export class PciFunction {
     });
   }
 
-  /** Does COMMAND let it be a bus master? */
-  get busMaster(): boolean {
-    return (this.config.read(CONFIG.command, 2) & COMMAND.busMaster) !== 0;
+  /** Beyond its end configuration space reads as all ones, and takes nothing. Offset unsigned. */
+  readConfig(offset: number, width: number): number {
+    if (offset <= this.configSize - width) return this.config.read(offset, width);
+    let value = -1;
+    for (let i = 0; offset + i < this.configSize; i += 1) {
+      value = (value & ~(0xff << (i * 8))) | (this.config.read(offset + i, 1) << (i * 8));
+    }
+    return value;
   }
 
-  /** The pin is pulled: the device asks for it, and COMMAND does not forbid it. Source: PCI 3.0 6.2.2 bit 10. */
+  writeConfig(offset: number, width: number, value: number): void {
+    if (offset <= this.configSize - width) {
+      this.config.write(offset, width, value);
+      return;
+    }
+    for (let i = 0; offset + i < this.configSize; i += 1) this.config.write(offset + i, 1, (value >>> (i * 8)) & 0xff);
+  }
+
+  /** In D3hot only configuration space answers. Source: PCI Power Management 1.2, 5.4.1. */
+  get poweredDown(): boolean {
+    return this.#power !== null && (this.#arena.load(this.#power, 2) & POWER.stateMask) === POWER.d3hot;
+  }
+
+  /** Does COMMAND let it be a bus master? */
+  get busMaster(): boolean {
+    return (this.config.read(CONFIG.command, 2) & COMMAND.busMaster) !== 0 && !this.poweredDown;
+  }
+
+  /** The pin is pulled: the device asks for it, nothing forbids it and no messages replace it. Source: PCI 3.0 6.2.2 bit 10, 6.8.3.3. */
   get intxAsserted(): boolean {
     const raised = this.#arena.i32[this.#intxWord] !== 0;
-    return raised && (this.config.read(CONFIG.command, 2) & COMMAND.intxDisable) === 0;
+    if (!raised || (this.config.read(CONFIG.command, 2) & COMMAND.intxDisable) !== 0) return false;
+    return !this.messages.enabled && !this.poweredDown;
+  }
+
+  /** Send the messages that wait and may go: they are writes of a bus master. */
+  deliver(send: SendMessage): void {
+    if (this.busMaster) this.messages.deliver(send);
   }
 
   /** The regions it decodes now, by COMMAND and its BARs. */
   regions(space: "pio" | "mmio"): Region[] {
     const command = this.config.read(CONFIG.command, 2);
     const enabled = (command & (space === "pio" ? COMMAND.io : COMMAND.memory)) !== 0;
-    if (!enabled) return [];
+    if (!enabled || this.poweredDown) return [];
     return this.#bars
       .filter((bar) => (bar.table.space === "io") === (space === "pio"))
       .flatMap((bar): Region[] => {
         const base = this.#address(bar);
         return base === null ? [] : [{ base, size: bar.table.size, target: bar.target, label: bar.label }];
       });
+  }
+
+  #everythingChanged(): void {
+    this.#changes.decode = true;
+    this.#changes.intx = true;
+    this.#changes.messages = true;
+  }
+
+  /** Each capability's own code, with its registers by the names it gave them. */
+  #attachCapabilities(): void {
+    const all = registersOf(this.config) as Record<string, Register>;
+    for (const { capability } of this.plan.tables.capabilities) {
+      const names = Object.keys(registersAt(capability, this.plan.standing));
+      const registers = Object.fromEntries(names.map((name) => [name, all[`${capability.name}_${name}`] as Register]));
+      capability.attach?.({ registers, reset: () => this.reset() });
+    }
+  }
+
+  #block(index: number): RegisterBlock {
+    return this.#blocks.find((one) => one.index === index)?.block as RegisterBlock;
+  }
+
+  #placeOfPower(): number | null {
+    const power = this.plan.tables.capabilities.find(({ capability }) => capability.id === CAPABILITY.power);
+    return power === undefined ? null : this.config.placeNamed(`${power.capability.name}_CONTROL`);
   }
 
   #address(bar: DecodedBar): number | null {

@@ -4,8 +4,10 @@
 import { IoreqdError } from "../base/errors.js";
 import { hex } from "../base/hex.js";
 import type { BlockTable, RegisterRow, Row } from "../bus/table.js";
-import { BAR, COMMAND, CONFIG, CONFIG_SIZE, MULTI_FUNCTION, STATUS } from "../spec/pci.js";
-import type { BarTable, BarTables, PciDevice } from "./define.js";
+import { BAR, COMMAND, CONFIG, MULTI_FUNCTION, STATUS } from "../spec/pci.js";
+import { msixBarRows } from "./capabilities/interrupts.js";
+import { type Capability, capabilityRows, configSize, type PlacedCapability, placeCapabilities } from "./capability.js";
+import type { BarTable, BarTables, OptionValues, PciDevice } from "./define.js";
 
 /** Addresses a guest may put in a memory BAR end below this: no x86 or Arm host has more. */
 export const ADDRESS_LIMIT = 2 ** 52;
@@ -17,13 +19,71 @@ export function barsOf(device: PciDevice): Array<[index: number, bar: BarTable]>
     .sort(([a], [b]) => a - b);
 }
 
-/**
- * Configuration space of a function. `romSize`: bytes of its expansion ROM, 0 for none.
- * Throws TABLE_INVALID. Source: PCI 3.0 6.1, 6.2.
- */
-export function configTable(device: PciDevice, romSize: number, multiFunction: boolean): BlockTable {
-  const bars = barsOf(device);
-  checkBars(device, bars);
+/** Where a function stands, as far as its tables say so. */
+export interface Standing {
+  readonly rootBus: boolean;
+  readonly multiFunction: boolean;
+}
+
+/** All tables of a function, with what the framework adds to them. */
+export interface FunctionTables {
+  readonly config: BlockTable;
+  readonly bars: ReadonlyArray<readonly [index: number, table: BarTable]>;
+  readonly capabilities: readonly PlacedCapability[];
+}
+
+/** `romSize`: bytes of its expansion ROM, 0 for none. Throws TABLE_INVALID. Source: PCI 3.0 6.1, 6.2. */
+export function functionTables(
+  device: PciDevice,
+  options: OptionValues,
+  romSize: number,
+  standing: Standing,
+): FunctionTables {
+  const declared = barsOf(device);
+  checkBars(device, declared);
+  const list = device.capabilities ?? [];
+  const capabilities = typeof list === "function" ? list(options) : list;
+  const regs = headerRows(device, declared, romSize, standing);
+  for (const [name, row] of Object.entries(device.config ?? {})) {
+    if (row.at < CONFIG.headerEnd) {
+      throw invalid(device, `register ${name} at ${hex(row.at)} lies in the standard header`);
+    }
+    regs[name] = row;
+  }
+  const placed = placeCapabilities(device.name, capabilities, regs);
+  const { first, rows } = capabilityRows(device.name, placed, standing);
+  Object.assign(regs, rows);
+  regs["CAP_POINTER"] = { at: CONFIG.capabilities, width: 1, reset: first };
+  if (first !== 0) regs["STATUS"] = { ...(regs["STATUS"] as RegisterRow), reset: STATUS.capabilities };
+  return {
+    config: { size: configSize(capabilities), regs },
+    bars: barsWithTables(device, declared, capabilities),
+    capabilities: placed,
+  };
+}
+
+/** MSI-X keeps its table and pending bits in BARs. */
+function barsWithTables(
+  device: PciDevice,
+  bars: ReadonlyArray<readonly [number, BarTable]>,
+  capabilities: readonly Capability[],
+): Array<readonly [number, BarTable]> {
+  const shape = capabilities.find(({ msix }) => msix !== undefined)?.msix;
+  if (shape === undefined) return [...bars];
+  for (const { bar } of [shape.table, shape.pba]) {
+    const table = bars.find(([index]) => index === bar)?.[1];
+    if (table === undefined || table.space === "io")
+      throw invalid(device, `MSI-X wants BAR ${bar}, which is no memory BAR`);
+  }
+  return bars.map(([index, table]) => [index, { ...table, regs: { ...table.regs, ...msixBarRows(shape, index) } }]);
+}
+
+function headerRows(
+  device: PciDevice,
+  bars: ReadonlyArray<readonly [number, BarTable]>,
+  romSize: number,
+  { multiFunction }: Standing,
+): Record<string, Row> {
   const { ident } = device;
   const commandBits =
     (bars.some(([, bar]) => bar.space === "io") ? COMMAND.io : 0) |
@@ -46,7 +106,6 @@ export function configTable(device: PciDevice, romSize: number, multiFunction: b
     BIST: { at: CONFIG.bist, width: 1 },
     SUBSYSTEM_VENDOR_ID: { at: CONFIG.subsystemVendor, width: 2, reset: ident.subsystemVendor ?? 0 },
     SUBSYSTEM_ID: { at: CONFIG.subsystem, width: 2, reset: ident.subsystem ?? 0 },
-    CAP_POINTER: { at: CONFIG.capabilities, width: 1 },
     INTERRUPT_LINE: { at: CONFIG.interruptLine, width: 1, rw: 0xff },
     INTERRUPT_PIN: {
       at: CONFIG.interruptPin,
@@ -56,11 +115,7 @@ export function configTable(device: PciDevice, romSize: number, multiFunction: b
   };
   for (const [index, bar] of bars) Object.assign(regs, barRows(index, bar));
   if (romSize > 0) regs["ROM"] = { at: CONFIG.rom, width: 4, rw: (-romSize | BAR.romEnable) >>> 0 };
-  for (const [name, row] of Object.entries(device.config ?? {})) {
-    if (row.at < 0x40) throw invalid(device, `register ${name} at ${hex(row.at)} lies in the standard header`);
-    regs[name] = row;
-  }
-  return { size: CONFIG_SIZE, regs };
+  return regs;
 }
 
 /** The low bits say what it is; the writable ones are the address, so writing ones reads back the size. */

@@ -8,7 +8,8 @@ import { type BlockTable, isBytes, resolveTable, rowLength } from "../bus/table.
 import { placeFields } from "../state/fields.js";
 import { type DeviceDescription, LayoutBuilder, type PlaceDescription } from "../state/layout.js";
 import type { OptionValues, PciDevice } from "./define.js";
-import { barsOf, configTable } from "./header.js";
+import { type FunctionTables, functionTables, type Standing } from "./header.js";
+import { MESSAGE_STATE_BYTES } from "./messages.js";
 import { romSize } from "./rom.js";
 import { placeTimers } from "./timers.js";
 
@@ -26,7 +27,8 @@ export interface FunctionPlan {
   readonly sbdf: Sbdf;
   readonly device: PciDevice;
   readonly options: OptionValues;
-  readonly config: BlockTable;
+  readonly standing: Standing;
+  readonly tables: FunctionTables;
   readonly rom: Uint8Array;
   readonly romSize: number;
   readonly at: {
@@ -35,6 +37,8 @@ export interface FunctionPlan {
     readonly state: number;
     readonly timers: number;
     readonly intx: number;
+    /** See MESSAGE_STATE_BYTES. */
+    readonly messages: number;
   };
 }
 
@@ -59,12 +63,13 @@ export function planTree(requests: readonly DeviceRequest[]): TreePlan {
 function planFunction(builder: LayoutBuilder, request: DeviceRequest, multiFunction: boolean): FunctionPlan {
   const { device, sbdf, options } = request;
   const rom = request.rom ?? device.rom ?? new Uint8Array();
-  const config = configTable(device, romSize(rom.length), multiFunction);
+  const standing: Standing = { rootBus: true, multiFunction };
+  const tables = functionTables(device, options, romSize(rom.length), standing);
   const entry = builder.device(formatSbdf(sbdf), device.name);
   const at = {
-    config: placeBlock(builder, entry, "config", config),
+    config: placeBlock(builder, entry, "config", tables.config),
     bars: Object.fromEntries(
-      barsOf(device).map(([index, bar]) => [index, placeBlock(builder, entry, `bar${index}`, bar)]),
+      tables.bars.map(([index, bar]) => [index, placeBlock(builder, entry, `bar${index}`, bar)]),
     ),
     state: placeGroup(builder, entry, "state", placeFields(device.state ?? {})),
     timers: placeGroup(builder, entry, "timers", placeTimers(device.timers ?? [])),
@@ -72,8 +77,12 @@ function planFunction(builder: LayoutBuilder, request: DeviceRequest, multiFunct
       places: [{ name: "level", at: 0, width: 4, kind: "number" }],
       length: 4,
     }),
+    messages: placeGroup(builder, entry, "messages", {
+      places: [{ name: "pending", at: 0, width: 4, kind: "number" }],
+      length: MESSAGE_STATE_BYTES,
+    }),
   };
-  return { sbdf, device, options, config, rom, romSize: romSize(rom.length), at };
+  return { sbdf, device, options, standing, tables, rom, romSize: romSize(rom.length), at };
 }
 
 function placeGroup(

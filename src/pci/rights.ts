@@ -19,6 +19,8 @@ export interface PciHost {
   unmapRange(space: "pio" | "mmio", first: number, last: number): void;
   /** pin 0 to 3, on bus 0. */
   setIntx(device: number, pin: number, asserted: boolean): void;
+  /** A message-signalled interrupt: a write of 32 bits. Halves of the address and data are int32. Hot. */
+  sendMessage(addressHi: number, addressLo: number, data: number): void;
   /** Something the hypervisor refused. */
   refused(what: string, error: unknown): void;
 }

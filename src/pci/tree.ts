@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: MIT
 /**
  * The tree of PCI functions: routes an access to a block of registers, and
- * tells the hypervisor what followed from it (ranges, interrupt lines) once the
+ * tells the hypervisor what followed from it (ranges, lines, messages) once the
  * access is committed.
  *
- * Bridges and ECAM will route here too; MSI will be a third thing to flush.
+ * Bridges and ECAM will route here too.
  */
 
 import { deviceOf, type Sbdf } from "../base/ids.js";
 import { Access } from "../bus/access.js";
 import { AddressMap, difference, type Interval, type Region, type Segment } from "../bus/address-map.js";
-import { CONFIG_SIZE } from "../spec/pci.js";
 import { TYPE } from "../spec/xen-ioreq.js";
 import type { Arena } from "../state/arena.js";
 import { type Changes, PciFunction } from "./function.js";
@@ -36,8 +35,9 @@ export class PciTree {
   readonly #memory = new AddressMap();
   readonly #claimed: Record<Space, Interval[]> = { pio: [], mmio: [] };
   readonly #lines = new Map<number, boolean>();
-  readonly #changes: Changes = { decode: true, intx: true };
+  readonly #changes: Changes = { decode: true, intx: true, messages: true };
   readonly #hasTimers: readonly PciFunction[];
+  readonly #hasMessages: readonly PciFunction[];
   #host: PciHost | null = null;
   /** Accesses that nobody answered. */
   unclaimed = 0;
@@ -46,6 +46,7 @@ export class PciTree {
     this.functions = plan.functions.map((fn) => new PciFunction(fn, arena, this.access, this.#changes));
     for (const fn of this.functions) this.#bySbdf.set(fn.sbdf, fn);
     this.#hasTimers = this.functions.filter((fn) => (fn.plan.device.timers ?? []).length > 0);
+    this.#hasMessages = this.functions.filter((fn) => fn.messages.present);
   }
 
   /** Give every device its rights and run its code; then, for a new arena, reset it. */
@@ -63,6 +64,7 @@ export class PciTree {
     this.#host = host;
     this.#changes.decode = true;
     this.#changes.intx = true;
+    this.#changes.messages = true;
   }
 
   functionAt(at: Sbdf): PciFunction | undefined {
@@ -75,8 +77,7 @@ export class PciTree {
   read(type: number, hi: number, lo: number, width: number): number {
     if (type === TYPE.pciConfig) {
       const fn = this.#bySbdf.get(hi >>> 0);
-      if (fn !== undefined && lo >>> 0 <= CONFIG_SIZE - width) return fn.config.read(lo, width);
-      return fn === undefined ? this.#nobody() : this.#readBytes(type, hi, lo, width);
+      return fn === undefined ? this.#nobody() : fn.readConfig(lo >>> 0, width);
     }
     const segment = this.#find(type, hi, lo);
     if (segment === null) return this.#nobody();
@@ -89,8 +90,7 @@ export class PciTree {
     if (type === TYPE.pciConfig) {
       const fn = this.#bySbdf.get(hi >>> 0);
       if (fn === undefined) this.#nobody();
-      else if (lo >>> 0 <= CONFIG_SIZE - width) fn.config.write(lo, width, value);
-      else this.#writeBytes(type, hi, lo, width, value);
+      else fn.writeConfig(lo >>> 0, width, value);
       return;
     }
     const segment = this.#find(type, hi, lo);
@@ -128,15 +128,13 @@ export class PciTree {
     return -1;
   }
 
-  /** Across the end of a region or of configuration space: byte by byte, each to whoever is there. */
+  /** Across the end of a region: byte by byte, each to whoever is there. */
   #readBytes(type: number, hi: number, lo: number, width: number): number {
     const position = this.access.position;
     let value = 0;
     for (let i = 0; i < width; i += 1) {
       this.access.position = position + i;
-      const outside = type === TYPE.pciConfig && (lo + i) >>> 0 >= CONFIG_SIZE;
-      const byte = outside ? 0xff : this.read(type, hi, (lo + i) | 0, 1);
-      value |= (byte & 0xff) << (i * 8);
+      value |= (this.read(type, hi, (lo + i) | 0, 1) & 0xff) << (i * 8);
     }
     this.access.position = position;
     return value;
@@ -144,17 +142,17 @@ export class PciTree {
 
   #writeBytes(type: number, hi: number, lo: number, width: number, value: number): void {
     for (let i = 0; i < width; i += 1) {
-      if (type === TYPE.pciConfig && (lo + i) >>> 0 >= CONFIG_SIZE) return;
       this.write(type, hi, (lo + i) | 0, 1, (value >>> (i * 8)) & 0xff);
     }
   }
 
   // -- what follows from a committed access ---------------------------------------------------
 
-  /** Bring ranges, lines and timers in step with the arena. Cheap when nothing changed. */
+  /** Bring ranges, lines, messages and timers in step with the arena. Cheap when nothing changed. */
   flush(): void {
     if (this.#changes.decode) this.#syncRanges();
     if (this.#changes.intx) this.#syncLines();
+    if (this.#changes.messages) this.#sendMessages();
     for (let i = 0; i < this.#hasTimers.length; i += 1) (this.#hasTimers[i] as PciFunction).timers.sync();
   }
 
@@ -213,6 +211,21 @@ export class PciTree {
       }
     }
   }
+
+  #sendMessages(): void {
+    this.#changes.messages = false;
+    if (this.#host === null) return;
+    for (let i = 0; i < this.#hasMessages.length; i += 1) (this.#hasMessages[i] as PciFunction).deliver(this.#send);
+  }
+
+  /** One that the hypervisor refuses is lost, as on a bus where nobody is at the address. */
+  readonly #send = (hi: number, lo: number, data: number): void => {
+    try {
+      this.#host?.sendMessage(hi, lo, data);
+    } catch (error) {
+      this.#host?.refused("send a message-signalled interrupt", error);
+    }
+  };
 
   #attempt(what: string, act: () => void): boolean {
     try {

@@ -235,6 +235,13 @@ export class Arena {
     this.i32[word] = value;
   }
 
+  /**
+   * Store one word for good, between transactions: what the hypervisor has been told already can't be undone.
+   */
+  settle(word: number, value: number): void {
+    this.i32[word] = value;
+  }
+
   #record(word: number, index: number): void {
     if (this.#owner < 0) {
       throw new IoreqdError("STORE_OUTSIDE_TRANSACTION", "device state was changed outside a handler; use host()", {});

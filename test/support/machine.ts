@@ -11,6 +11,7 @@ import { Counters } from "../../src/ioreq/counters.js";
 import { Engine } from "../../src/ioreq/engine.js";
 import type { OptionValues, PciDevice } from "../../src/pci/define.js";
 import { planTree } from "../../src/pci/plan.js";
+import type { PciHost } from "../../src/pci/rights.js";
 import { PciTree } from "../../src/pci/tree.js";
 import { DIR_READ, IOREQ, PAGE_SIZE, STATE, STATE_MASK, TYPE } from "../../src/spec/xen-ioreq.js";
 import { Arena, arenaSize, HOST_RECORD, PHASE } from "../../src/state/arena.js";
@@ -88,15 +89,31 @@ export class Machine {
     this.#attach(memory);
   }
 
-  #attach(memory: GuestMemory): void {
+  /** As a process that takes over: tell the hypervisor everything again. */
+  reconnect(): void {
+    this.tree.connect(this.#host);
+    this.tree.flush();
+  }
+
+  readonly #host: PciHost = this.#makeHost();
+
+  #makeHost(): PciHost {
     const hexes = (value: number): string => `0x${value.toString(16)}`;
-    this.tree.connect({
+    return {
       mapRange: (space, first, last) => this.asked.push(`map ${space} ${hexes(first)}-${hexes(last)}`),
       unmapRange: (space, first, last) => this.asked.push(`unmap ${space} ${hexes(first)}-${hexes(last)}`),
       setIntx: (device, pin, asserted) =>
         this.asked.push(`intx ${device.toString(16)}.${"ABCD"[pin]} ${asserted ? "raise" : "lower"}`),
+      sendMessage: (hi, lo, data) => {
+        const address = (BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0);
+        this.asked.push(`msi 0x${address.toString(16)} ${hexes(data >>> 0)}`);
+      },
       refused: (what, error) => this.said.push(`${what}: ${String(error)}`),
-    });
+    };
+  }
+
+  #attach(memory: GuestMemory): void {
+    this.tree.connect(this.#host);
     this.arena.begin(HOST_RECORD);
     this.tree.reset();
     this.tree.attach({

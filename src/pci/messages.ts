@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: MIT
+/**
+ * Messages a function sends as interrupts: MSI and MSI-X.
+ *
+ * A message that was asked for is a pending bit in the arena, and stays one
+ * until the hypervisor has taken it. So there is one rule for all of it:
+ * after every commit, what is pending and may go, goes, once. A handler that
+ * is undone has sent nothing; what a dead process did not send its successor
+ * does; what the guest masks waits where the guest can see it.
+ *
+ * Source: PCI 3.0 6.8.
+ */
+
+import type { RegisterBlock } from "../bus/block.js";
+import { MSI, MSIX } from "../spec/pci.js";
+import type { Arena } from "../state/arena.js";
+import { msixName } from "./capabilities/interrupts.js";
+import type { MsiShape, MsixShape, PlacedCapability } from "./capability.js";
+
+/** Send: 64-bit address in two int32 halves, data as int32. */
+export type SendMessage = (addressHi: number, addressLo: number, data: number) => void;
+
+/** Hidden pending bits of an MSI capability that has none of its own, in bytes. */
+export const MESSAGE_STATE_BYTES = 4;
+
+interface Mechanism {
+  readonly enabled: boolean;
+  readonly vectors: number;
+  ask(vector: number): void;
+  /** Send what is pending and not masked. */
+  deliver(send: SendMessage): void;
+}
+
+/** The two mechanisms of a function, of which the guest enables one at most. */
+export class Messages {
+  readonly #mechanisms: readonly Mechanism[];
+  readonly #changed: () => void;
+
+  /**
+   * `state`: offset of MESSAGE_STATE_BYTES in the arena's file. `changed` is called whenever there may be
+   * something to deliver.
+   */
+  constructor(
+    placed: readonly PlacedCapability[],
+    config: RegisterBlock,
+    bar: (index: number) => RegisterBlock,
+    state: number,
+    changed: () => void,
+  ) {
+    this.#changed = changed;
+    this.#mechanisms = placed.flatMap(({ capability: { msi, msix } }): Mechanism[] => {
+      if (msi !== undefined) return [new MsiMechanism(msi, config, state)];
+      if (msix === undefined) return [];
+      const table = bar(msix.table.bar);
+      for (let n = 0; n < msix.vectors; n += 1) table.handleWrite(table.rowNamed(msixName.control(n)), changed);
+      return [new MsixMechanism(msix, config, table, bar(msix.pba.bar))];
+    });
+  }
+
+  get present(): boolean {
+    return this.#mechanisms.length > 0;
+  }
+
+  get #active(): Mechanism | null {
+    for (let i = 0; i < this.#mechanisms.length; i += 1) {
+      const mechanism = this.#mechanisms[i] as Mechanism;
+      if (mechanism.enabled) return mechanism;
+    }
+    return null;
+  }
+
+  get enabled(): boolean {
+    return this.#active !== null;
+  }
+
+  get vectors(): number {
+    return this.#active?.vectors ?? 0;
+  }
+
+  send(vector: number): void {
+    const active = this.#active;
+    if (active === null) return;
+    active.ask(vector);
+    this.#changed();
+  }
+
+  deliver(send: SendMessage): void {
+    this.#active?.deliver(send);
+  }
+}
+
+class MsiMechanism implements Mechanism {
+  readonly #arena: Arena;
+  readonly #control: number;
+  readonly #address: number;
+  readonly #addressHigh: number | null;
+  readonly #data: number;
+  readonly #mask: number | null;
+  /** Index of a 32-bit word. */
+  readonly #pending: number;
+  /** log2 of the messages the device has. */
+  readonly #most: number;
+
+  constructor(shape: MsiShape, config: RegisterBlock, state: number) {
+    this.#arena = config.arena;
+    this.#control = config.placeNamed("MSI_CONTROL");
+    this.#address = config.placeNamed("MSI_ADDRESS");
+    this.#addressHigh = shape.address64 ? config.placeNamed("MSI_ADDRESS_HIGH") : null;
+    this.#data = config.placeNamed("MSI_DATA");
+    this.#mask = shape.maskable ? config.placeNamed("MSI_MASK") : null;
+    this.#pending = (shape.maskable ? config.placeNamed("MSI_PENDING") : state) >>> 2;
+    this.#most = Math.log2(shape.vectors);
+  }
+
+  get enabled(): boolean {
+    return (this.#arena.load(this.#control, 2) & MSI.enable) !== 0;
+  }
+
+  /** What the guest allows, which is never more than was asked for. */
+  get vectors(): number {
+    return 1 << Math.min((this.#arena.load(this.#control, 2) >>> MSI.enabledShift) & 7, this.#most);
+  }
+
+  /** With fewer messages than the device has, several share one. */
+  ask(vector: number): void {
+    const bit = 1 << (vector & (this.vectors - 1));
+    this.#arena.setWord(this.#pending, (this.#arena.i32[this.#pending] as number) | bit);
+  }
+
+  deliver(send: SendMessage): void {
+    const arena = this.#arena;
+    const masked = this.#mask === null ? 0 : arena.load(this.#mask, 4);
+    const ready = (arena.i32[this.#pending] as number) & ~masked;
+    if (ready === 0) return;
+    const hi = this.#addressHigh === null ? 0 : arena.load(this.#addressHigh, 4);
+    const lo = arena.load(this.#address, 4);
+    const data = arena.load(this.#data, 2);
+    const spare = this.vectors - 1;
+    for (let vector = 0; vector < 32; vector += 1) {
+      if ((ready & (1 << vector)) === 0) continue;
+      send(hi, lo, (data & ~spare) | (vector & spare));
+      arena.settle(this.#pending, (arena.i32[this.#pending] as number) & ~(1 << vector));
+    }
+  }
+}
+
+class MsixMechanism implements Mechanism {
+  readonly vectors: number;
+  readonly #arena: Arena;
+  readonly #control: number;
+  /** Byte offset of the table, and index of the first word of pending bits. */
+  readonly #table: number;
+  readonly #pending: number;
+
+  constructor(shape: MsixShape, config: RegisterBlock, table: RegisterBlock, pba: RegisterBlock) {
+    this.vectors = shape.vectors;
+    this.#arena = config.arena;
+    this.#control = config.placeNamed("MSIX_CONTROL");
+    this.#table = table.placeNamed(msixName.address(0));
+    this.#pending = pba.placeNamed(msixName.pending(0)) >>> 2;
+  }
+
+  get enabled(): boolean {
+    return (this.#arena.load(this.#control, 2) & MSIX.enable) !== 0;
+  }
+
+  ask(vector: number): void {
+    if (vector < 0 || vector >= this.vectors) return;
+    const word = this.#pending + (vector >>> 5);
+    this.#arena.setWord(word, (this.#arena.i32[word] as number) | (1 << (vector & 31)));
+  }
+
+  deliver(send: SendMessage): void {
+    const arena = this.#arena;
+    if ((arena.load(this.#control, 2) & MSIX.functionMask) !== 0) return;
+    for (let first = 0; first < this.vectors; first += 32) {
+      const word = this.#pending + (first >>> 5);
+      const pending = arena.i32[word] as number;
+      if (pending === 0) continue;
+      for (let bit = 0; bit < 32; bit += 1) {
+        if ((pending & (1 << bit)) === 0) continue;
+        const entry = this.#table + (first + bit) * MSIX.entrySize;
+        if ((arena.load(entry + 12, 4) & MSIX.masked) !== 0) continue;
+        send(arena.load(entry + 4, 4), arena.load(entry, 4), arena.load(entry + 8, 4));
+        arena.settle(word, (arena.i32[word] as number) & ~(1 << bit));
+      }
+    }
+  }
+}
