@@ -86,10 +86,15 @@ describe(`${SERIAL_BYTES} bytes through an 8250 console of the guest's kernel`, 
   test(
     "arrive in the guest unharmed",
     async () => {
-      // The guest says that it listens; what comes earlier would be lost, as on any serial line.
-      const received = guest.sh(`head -c ${SERIAL_BYTES} < ${tty} | md5sum`, SERIAL_MS);
+      // What comes before the line is open would be lost, as on any serial line: so the guest says that it is.
+      const listen = `exec 3< ${tty}; echo > /tmp/open; head -c ${SERIAL_BYTES} <&3 | md5sum > /tmp/sum`;
+      await guest.sh(
+        `rm -f /tmp/open /tmp/sum; (${listen}) > /dev/null 2>&1 & until [ -e /tmp/open ]; do sleep 0.1; done`,
+      );
       await dom0.sh(`${text} > ${pty}`, { timeoutMs: SERIAL_MS });
-      expect((await received).output).toContain(sum);
+      expect((await guest.sh("until [ -s /tmp/sum ]; do sleep 0.2; done; cat /tmp/sum", SERIAL_MS)).output).toContain(
+        sum,
+      );
     },
     SERIAL_MS,
   );
