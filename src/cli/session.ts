@@ -66,12 +66,7 @@ export class Session {
       this.tree = new PciTree(plan, arena);
       this.#memory = new ForeignMemory(xen, options.domid);
       this.server = new IoreqServer(
-        {
-          domid: options.domid,
-          bufioreq: options.bufioreq,
-          polling: options.polling,
-          functions: this.tree.functions.map((fn) => fn.sbdf),
-        },
+        { domid: options.domid, bufioreq: options.bufioreq, polling: options.polling },
         {
           xen,
           arena,
@@ -91,6 +86,8 @@ export class Session {
       this.tree.attach(this.#rights(ffi));
       arena.commit(PHASE.committed, 0, 0);
       arena.release(HOST_RECORD);
+      // A function that Xen refuses is a reason not to start; later the tree counts it and goes on.
+      this.tree.claimFunctions();
       this.server.start();
     } catch (error) {
       this.stop();
@@ -122,6 +119,14 @@ export class Session {
     const { domid } = this.#options;
     const xen = this.#xen;
     return {
+      mapFunction: (sbdf) => {
+        xen.mapPciDevice(domid, this.server.id, sbdf);
+        this.#log.debug({ function: formatSbdf(sbdf) }, "function claimed");
+      },
+      unmapFunction: (sbdf) => {
+        xen.unmapPciDevice(domid, this.server.id, sbdf);
+        this.#log.debug({ function: formatSbdf(sbdf) }, "function given up");
+      },
       mapRange: (space, first, last) => {
         xen.mapIoRange(domid, this.server.id, space, first, last);
         this.#log.debug({ space, range: formatRange(first, last) }, "range mapped");

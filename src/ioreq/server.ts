@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 /**
- * An ioreq server's life: create, write its id down, map its pages, claim the
- * functions, enable, bind, serve; and back again, with no vCPU left waiting.
+ * An ioreq server's life: create, write its id down, map its pages, let the bus
+ * claim what is its own, enable, bind, serve; and back again, with no vCPU left waiting.
  *
  * The id is in the state file before the server is enabled, because Xen has no
  * call that lists servers: a process that takes over must read it there.
  */
 
 import { IoreqdError } from "../base/errors.js";
-import type { DomId, EvtchnPort, IoservId, Sbdf } from "../base/ids.js";
+import type { DomId, EvtchnPort, IoservId } from "../base/ids.js";
 import { Teardown } from "../base/teardown.js";
 import { BUFIOREQ, IOREQ, MAX_VCPUS, STATE, STATE_MASK, WORD } from "../spec/xen-ioreq.js";
 import { type Arena, SERVER_STATE } from "../state/arena.js";
@@ -31,8 +31,6 @@ export interface ServerOptions {
   readonly domid: DomId;
   readonly bufioreq: BufioreqMode;
   readonly polling: PollingOptions;
-  /** Functions whose configuration space is ours. */
-  readonly functions: readonly Sbdf[];
 }
 
 export interface ServerParts {
@@ -119,13 +117,12 @@ export class IoreqServer {
     }
   }
 
-  /** Claim the functions, enable, bind, and serve from now on. Throws with everything undone. */
+  /** Let the bus claim what is decoded, enable, bind, and serve from now on. Throws with everything undone. */
   start(): void {
     const { xen, arena, changed } = this.#parts;
-    const { domid, functions } = this.#options;
+    const { domid } = this.#options;
     try {
-      for (const sbdf of functions) xen.mapPciDevice(domid, this.id, sbdf);
-      // Ranges that are decoded from the start, before anyone can ask.
+      // Functions, and ranges that are decoded from the start, before anyone can ask.
       this.#parts.bus.flush();
       xen.setIoreqServerState(domid, this.id, true);
       this.#down.defer("disable the ioreq server", () => this.#disable());
@@ -144,7 +141,7 @@ export class IoreqServer {
         (error) => this.#parts.lost(error),
       );
       this.#down.defer("stop polling", () => this.#poller?.stop());
-      changed("ioreq server enabled", { server: this.id, functions: functions.length });
+      changed("ioreq server enabled", { server: this.id });
     } catch (error) {
       this.#undo();
       throw error;

@@ -29,6 +29,8 @@ interface DecodedBar {
 
 /** What changed since the tree last looked; see PciTree.flush(). */
 export interface Changes {
+  /** A function came, went, or has another address. */
+  functions: boolean;
   decode: boolean;
   intx: boolean;
   /** Something may be there to send. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** What the world below gives a tree of devices. Interfaces only: the server and the command line fill them in. */
 
+import type { Sbdf } from "../base/ids.js";
 import type { Chardev, DeviceLog, Dma } from "./define.js";
 import type { PciFunction } from "./function.js";
 
@@ -15,6 +16,9 @@ export interface DeviceRights {
 
 /** What a tree asks of the hypervisor. May throw IoreqdError; the tree counts and goes on. */
 export interface PciHost {
+  /** From now on accesses to this function's configuration space come to us. */
+  mapFunction(sbdf: Sbdf): void;
+  unmapFunction(sbdf: Sbdf): void;
   mapRange(space: "pio" | "mmio", first: number, last: number): void;
   unmapRange(space: "pio" | "mmio", first: number, last: number): void;
   /** pin 0 to 3, on bus 0. */

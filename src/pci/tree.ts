@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /**
  * The tree of PCI functions: routes an access to a block of registers, and
- * tells the hypervisor what followed from it (ranges, lines, messages) once the
- * access is committed.
+ * tells the hypervisor what followed from it (functions, ranges, lines,
+ * messages) once the access is committed.
  *
  * Bridges and ECAM will route here too.
  */
@@ -34,8 +34,9 @@ export class PciTree {
   readonly #ports = new AddressMap();
   readonly #memory = new AddressMap();
   readonly #claimed: Record<Space, Interval[]> = { pio: [], mmio: [] };
+  readonly #claimedFunctions = new Set<Sbdf>();
   readonly #lines = new Map<number, boolean>();
-  readonly #changes: Changes = { decode: true, intx: true, messages: true };
+  readonly #changes: Changes = { functions: true, decode: true, intx: true, messages: true };
   readonly #hasTimers: readonly PciFunction[];
   readonly #hasMessages: readonly PciFunction[];
   #host: PciHost | null = null;
@@ -62,6 +63,7 @@ export class PciTree {
   /** From now on `flush` tells this hypervisor. */
   connect(host: PciHost): void {
     this.#host = host;
+    this.#changes.functions = true;
     this.#changes.decode = true;
     this.#changes.intx = true;
     this.#changes.messages = true;
@@ -148,12 +150,27 @@ export class PciTree {
 
   // -- what follows from a committed access ---------------------------------------------------
 
-  /** Bring ranges, lines, messages and timers in step with the arena. Cheap when nothing changed. */
+  /** Bring functions, ranges, lines, messages and timers in step with the arena. Cheap when nothing changed. */
   flush(): void {
+    if (this.#changes.functions) this.#syncFunctions();
     if (this.#changes.decode) this.#syncRanges();
     if (this.#changes.intx) this.#syncLines();
     if (this.#changes.messages) this.#sendMessages();
     for (let i = 0; i < this.#hasTimers.length; i += 1) (this.#hasTimers[i] as PciFunction).timers.sync();
+  }
+
+  /**
+   * Claim every function that is not claimed yet. flush() would as well, and count what the hypervisor
+   * refuses; this is for when somebody asked for the function and can be told. Throws what PciHost throws.
+   */
+  claimFunctions(): void {
+    const host = this.#host;
+    if (host === null) return;
+    for (const { sbdf } of this.functions) {
+      if (this.#claimedFunctions.has(sbdf)) continue;
+      host.mapFunction(sbdf);
+      this.#claimedFunctions.add(sbdf);
+    }
   }
 
   /** Ranges claimed with the hypervisor now. */
@@ -164,6 +181,23 @@ export class PciTree {
   /** Let go of the process's timers. */
   detach(): void {
     for (const fn of this.functions) fn.timers.detach();
+  }
+
+  /** As with ranges: what is new first, then what is gone. */
+  #syncFunctions(): void {
+    this.#changes.functions = false;
+    const host = this.#host;
+    if (host === null) return;
+    const claimed = this.#claimedFunctions;
+    const wanted = new Set(this.functions.map(({ sbdf }) => sbdf));
+    for (const sbdf of wanted) {
+      if (!claimed.has(sbdf) && this.#attempt("claim a function", () => host.mapFunction(sbdf))) claimed.add(sbdf);
+    }
+    for (const sbdf of [...claimed]) {
+      if (wanted.has(sbdf)) continue;
+      this.#attempt("give up a function", () => host.unmapFunction(sbdf));
+      claimed.delete(sbdf);
+    }
   }
 
   /**

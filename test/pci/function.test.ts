@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-import { sbdf } from "../../src/base/ids.js";
+import { formatSbdf, sbdf } from "../../src/base/ids.js";
 import { definePciDevice } from "../../src/pci/define.js";
+import { planTree } from "../../src/pci/plan.js";
+import { PciTree } from "../../src/pci/tree.js";
 import { Machine } from "../support/machine.js";
 
 const ALL = 0xffff_ffff;
@@ -186,4 +188,33 @@ test.each([
   ],
 ] as const)("%s is refused", (_name, bars, message) => {
   expect(() => new Machine([definePciDevice({ name: "wrong", ident, bars })])).toThrow(message);
+});
+
+test("a function is claimed once; one that the hypervisor refuses is told to whoever asked, else counted", () => {
+  const { arena } = new Machine([every, every]);
+  const asked: string[] = [];
+  let refusing = true;
+  const tree = new PciTree(
+    planTree([0, 1].map((fn) => ({ device: every, sbdf: sbdf(0, 0, 0x10, fn), options: {} }))),
+    arena,
+  );
+  tree.connect({
+    mapFunction: (at) => {
+      if (refusing) throw new Error("no more");
+      asked.push(`claim ${formatSbdf(at)}`);
+    },
+    unmapFunction: (at) => asked.push(`give up ${formatSbdf(at)}`),
+    mapRange: () => {},
+    unmapRange: () => {},
+    setIntx: () => {},
+    sendMessage: () => {},
+    refused: (what) => asked.push(`refused to ${what}`),
+  });
+  expect(() => tree.claimFunctions()).toThrow("no more");
+  tree.flush();
+  expect(asked.splice(0)).toEqual(["refused to claim a function", "refused to claim a function"]);
+  refusing = false;
+  tree.claimFunctions();
+  tree.flush();
+  expect(asked).toEqual(["claim 0000:00:10.0", "claim 0000:00:10.1"]);
 });

@@ -5,7 +5,7 @@
  * requests as Xen would post them.
  */
 
-import { type Sbdf, sbdf } from "../../src/base/ids.js";
+import { formatSbdf, type Sbdf, sbdf } from "../../src/base/ids.js";
 import type { GuestMemory } from "../../src/ioreq/bus.js";
 import { Counters } from "../../src/ioreq/counters.js";
 import { Engine } from "../../src/ioreq/engine.js";
@@ -100,6 +100,8 @@ export class Machine {
   #makeHost(): PciHost {
     const hexes = (value: number): string => `0x${value.toString(16)}`;
     return {
+      mapFunction: (at) => this.asked.push(`claim ${formatSbdf(at)}`),
+      unmapFunction: (at) => this.asked.push(`give up ${formatSbdf(at)}`),
       mapRange: (space, first, last) => this.asked.push(`map ${space} ${hexes(first)}-${hexes(last)}`),
       unmapRange: (space, first, last) => this.asked.push(`unmap ${space} ${hexes(first)}-${hexes(last)}`),
       setIntx: (device, pin, asserted) =>
@@ -140,6 +142,7 @@ export class Machine {
     this.arena.commit(PHASE.committed, 0, 0);
     this.arena.release(HOST_RECORD);
     this.tree.flush();
+    this.asked.length = 0; // the claims of its functions
   }
 
   #ramAt(gpa: bigint, length: number, act: (from: number) => void): boolean {
