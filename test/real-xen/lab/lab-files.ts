@@ -31,6 +31,8 @@ export function labFiles(directory: string) {
     socket: path.join(directory, "lab.sock"),
     /** Between QEMU and the keeper. */
     port: path.join(directory, "port.sock"),
+    /** Files of the suites that failed in the last run: JSON. */
+    failed: path.join(directory, "failed.json"),
     /** Seen in dom0 as /share. */
     share,
     log: path.join(share, "log"),

@@ -1,7 +1,17 @@
 // SPDX-License-Identifier: MIT
 /** Tells of each test as it starts and ends: one may take a minute, and a run ten. */
 
-import type { Config, Reporter, Test, TestCaseResult, TestResult } from "@jest/reporters";
+import { writeFileSync } from "node:fs";
+import type {
+  AggregatedResult,
+  Config,
+  Reporter,
+  Test,
+  TestCaseResult,
+  TestContext,
+  TestResult,
+} from "@jest/reporters";
+import { labDirectory, labFiles } from "./lab-files.js";
 import { step } from "./progress.js";
 
 const MARKS: Readonly<Record<string, string>> = { passed: "ok  ", failed: "FAIL", pending: "skip" };
@@ -25,7 +35,9 @@ export default class LabReporter implements Partial<Reporter> {
     if (result.testExecError !== undefined && result.failureMessage) process.stderr.write(`${result.failureMessage}\n`);
   }
 
-  onRunComplete(): void {
+  onRunComplete(_contexts: Set<TestContext>, { testResults }: AggregatedResult): void {
     step(`${this.#passed} passed, ${this.#failed} failed`);
+    const failed = testResults.filter(({ numFailingTests, testExecError }) => numFailingTests > 0 || testExecError);
+    writeFileSync(labFiles(labDirectory()).failed, JSON.stringify(failed.map(({ testFilePath }) => testFilePath)));
   }
 }
