@@ -8,20 +8,26 @@ import type { Dom0 } from "./dom0.js";
 import { ROOT } from "./lab-files.js";
 import { step } from "./progress.js";
 
+/** Runs of a suite, at most. */
+const TRIES = 3;
+
 /**
  * Whether all passed. `only`: a pattern for file names.
  *
  * QEMU's emulation of SVM now and then ends a guest with a triple fault, at any instruction: Xen's dump of it has the
- * registers of Xen itself. Suites that failed while that happened are run once more; a fault that is ours comes again.
+ * registers of Xen itself. Suites that failed while that happened are run again; a fault that is ours comes each time.
  */
 export async function runSuites(dom0: Dom0, only: string | undefined, signal: AbortSignal): Promise<boolean> {
   step(`running the suites${only === undefined ? "" : ` matching ${only}`}`);
-  const before = tripleFaults(dom0);
-  if (await runJest(dom0, only === undefined ? [] : [only], signal)) return true;
-  const failed = failedSuites(dom0);
-  if (failed.length === 0 || tripleFaults(dom0) === before) return false;
-  step(`a guest ended by a triple fault meanwhile: once more ${failed.map((file) => path.basename(file)).join(", ")}`);
-  return runJest(dom0, failed, signal);
+  let suites = only === undefined ? [] : [only];
+  for (let left = TRIES; ; left -= 1) {
+    const before = tripleFaults(dom0);
+    if (await runJest(dom0, suites, signal)) return true;
+    suites = failedSuites(dom0);
+    if (left === 1 || suites.length === 0 || tripleFaults(dom0) === before) return false;
+    const names = suites.map((file) => path.basename(file, ".js"));
+    step(`a guest ended by a triple fault meanwhile: once more ${names.join(", ")}`);
+  }
 }
 
 /** How often a guest has ended that way, by Xen's console. */
