@@ -56,6 +56,13 @@ export interface Intx {
 }
 
 /**
+ * What becomes of a message that was asked for: it `goes` with this transaction; it `waits`, masked or without bus
+ * mastering, as a pending bit; it is `merged` with one of its number that waits or goes already; or there is `none`,
+ * because the guest enabled no messages, or not that many.
+ */
+export type Sending = "goes" | "waits" | "merged" | "none";
+
+/**
  * Messages as interrupts, MSI or MSI-X: whichever of the device's two the guest has enabled.
  * While one is, the interrupt line stays down.
  */
@@ -68,8 +75,13 @@ export interface Msi {
    * Send message `vector`, counted from 0, once this transaction is committed; twice within one is once. While the guest
    * masks it, it is pending. With fewer messages than the device has, MSI folds them; MSI-X ignores what is beyond its
    * table. While none is enabled nothing happens.
+   *
+   * A process that dies between commit and sending has its successor send; one that dies between sending and noting
+   * that down has it sent twice. So a message goes at least once, and what this returned was counted once.
    */
-  send(vector: number): void;
+  send(vector: number): Sending;
+  /** How many messages wait to be sent: of this number (after folding), or of all. Each that waited and waits no more was sent. */
+  pending(vector?: number): number;
 }
 
 /** Guest memory, as a bus master sees it. False when the guest has no RAM there or bus mastering is off. */

@@ -90,6 +90,7 @@ export class PciFunction {
       this.config,
       (index) => this.#block(index),
       arena.dataAt + plan.at.messages,
+      () => this.busMaster,
       () => {
         changes.messages = true;
       },
@@ -169,7 +170,7 @@ export class PciFunction {
 
   /** Send the messages that wait and may go: they are writes of a bus master. */
   deliver(send: SendMessage): void {
-    if (this.busMaster) this.messages.deliver(send);
+    this.messages.deliver(send);
   }
 
   /** The regions it decodes now, by COMMAND and its BARs. */

@@ -16,6 +16,7 @@ import { MSI, MSIX } from "../spec/pci.js";
 import type { Arena } from "../state/arena.js";
 import { msixName } from "./capabilities/interrupts.js";
 import type { MsiShape, MsixShape, PlacedCapability } from "./capability.js";
+import type { Msi, Sending } from "./define.js";
 
 /** Send: 64-bit address in two int32 halves, data as int32. */
 export type SendMessage = (addressHi: number, addressLo: number, data: number) => void;
@@ -26,27 +27,36 @@ export const MESSAGE_STATE_BYTES = 4;
 interface Mechanism {
   readonly enabled: boolean;
   readonly vectors: number;
-  ask(vector: number): void;
+  /** Which message carries this vector, or -1. */
+  message(vector: number): number;
+  isPending(message: number): boolean;
+  setPending(message: number): void;
+  isMasked(message: number): boolean;
+  /** Messages that wait. */
+  count(): number;
   /** Send what is pending and not masked. */
   deliver(send: SendMessage): void;
 }
 
 /** The two mechanisms of a function, of which the guest enables one at most. */
-export class Messages {
+export class Messages implements Msi {
   readonly #mechanisms: readonly Mechanism[];
+  readonly #mayGo: () => boolean;
   readonly #changed: () => void;
 
   /**
-   * `state`: offset of MESSAGE_STATE_BYTES in the arena's file. `changed` is called whenever there may be
-   * something to deliver.
+   * `state`: offset of MESSAGE_STATE_BYTES in the arena's file. `mayGo`: is the function a bus master now? `changed` is
+   * called whenever there may be something to deliver.
    */
   constructor(
     placed: readonly PlacedCapability[],
     config: RegisterBlock,
     bar: (index: number) => RegisterBlock,
     state: number,
+    mayGo: () => boolean,
     changed: () => void,
   ) {
+    this.#mayGo = mayGo;
     this.#changed = changed;
     this.#mechanisms = placed.flatMap(({ capability: { msi, msix } }): Mechanism[] => {
       if (msi !== undefined) return [new MsiMechanism(msi, config, state)];
@@ -77,15 +87,27 @@ export class Messages {
     return this.#active?.vectors ?? 0;
   }
 
-  send(vector: number): void {
+  send(vector: number): Sending {
     const active = this.#active;
-    if (active === null) return;
-    active.ask(vector);
+    const message = active === null ? -1 : active.message(vector);
+    if (active === null || message < 0) return "none";
+    if (active.isPending(message)) return "merged";
+    active.setPending(message);
     this.#changed();
+    return active.isMasked(message) || !this.#mayGo() ? "waits" : "goes";
   }
 
+  pending(vector?: number): number {
+    let waiting = 0;
+    for (const mechanism of this.#mechanisms) {
+      waiting += vector === undefined ? mechanism.count() : Number(mechanism.isPending(vector));
+    }
+    return waiting;
+  }
+
+  /** Send what waits and may go. */
   deliver(send: SendMessage): void {
-    this.#active?.deliver(send);
+    if (this.#mayGo()) this.#active?.deliver(send);
   }
 }
 
@@ -122,15 +144,36 @@ class MsiMechanism implements Mechanism {
   }
 
   /** With fewer messages than the device has, several share one. */
-  ask(vector: number): void {
-    const bit = 1 << (vector & (this.vectors - 1));
-    this.#arena.setWord(this.#pending, (this.#arena.i32[this.#pending] as number) | bit);
+  message(vector: number): number {
+    return vector & (this.vectors - 1);
+  }
+
+  isPending(message: number): boolean {
+    return message >= 0 && message < 32 && ((this.#arena.i32[this.#pending] as number) & (1 << message)) !== 0;
+  }
+
+  setPending(message: number): void {
+    this.#arena.setWord(this.#pending, (this.#arena.i32[this.#pending] as number) | (1 << message));
+  }
+
+  isMasked(message: number): boolean {
+    return (this.#masked & (1 << message)) !== 0;
+  }
+
+  count(): number {
+    return bitsIn(this.#arena.i32[this.#pending] as number);
+  }
+
+  get #masked(): number {
+    if (this.#mask === null || isEventChannel(this.#arena.load(this.#address, 4), this.#arena.load(this.#data, 2))) {
+      return 0;
+    }
+    return this.#arena.load(this.#mask, 4);
   }
 
   deliver(send: SendMessage): void {
     const arena = this.#arena;
-    const masked = this.#mask === null ? 0 : arena.load(this.#mask, 4);
-    const ready = (arena.i32[this.#pending] as number) & ~masked;
+    const ready = (arena.i32[this.#pending] as number) & ~this.#masked;
     if (ready === 0) return;
     const hi = this.#addressHigh === null ? 0 : arena.load(this.#addressHigh, 4);
     const lo = arena.load(this.#address, 4);
@@ -164,26 +207,74 @@ class MsixMechanism implements Mechanism {
     return (this.#arena.load(this.#control, 2) & MSIX.enable) !== 0;
   }
 
-  ask(vector: number): void {
-    if (vector < 0 || vector >= this.vectors) return;
-    const word = this.#pending + (vector >>> 5);
-    this.#arena.setWord(word, (this.#arena.i32[word] as number) | (1 << (vector & 31)));
+  message(vector: number): number {
+    return vector >= 0 && vector < this.vectors ? vector : -1;
+  }
+
+  isPending(message: number): boolean {
+    if (this.message(message) < 0) return false;
+    return ((this.#arena.i32[this.#pending + (message >>> 5)] as number) & (1 << (message & 31))) !== 0;
+  }
+
+  setPending(message: number): void {
+    const word = this.#pending + (message >>> 5);
+    this.#arena.setWord(word, (this.#arena.i32[word] as number) | (1 << (message & 31)));
+  }
+
+  isMasked(message: number): boolean {
+    return this.#functionMasked || this.#entryMasked(message);
+  }
+
+  count(): number {
+    let bits = 0;
+    for (let first = 0; first < this.vectors; first += 32) {
+      bits += bitsIn(this.#arena.i32[this.#pending + (first >>> 5)] as number);
+    }
+    return bits;
+  }
+
+  get #functionMasked(): boolean {
+    return (this.#arena.load(this.#control, 2) & MSIX.functionMask) !== 0;
+  }
+
+  #entryMasked(message: number): boolean {
+    const arena = this.#arena;
+    const entry = this.#table + message * MSIX.entrySize;
+    if ((arena.load(entry + 12, 4) & MSIX.masked) === 0) return false;
+    return !isEventChannel(arena.load(entry, 4), arena.load(entry + 8, 4));
   }
 
   deliver(send: SendMessage): void {
     const arena = this.#arena;
-    if ((arena.load(this.#control, 2) & MSIX.functionMask) !== 0) return;
+    if (this.#functionMasked) return;
     for (let first = 0; first < this.vectors; first += 32) {
       const word = this.#pending + (first >>> 5);
       const pending = arena.i32[word] as number;
       if (pending === 0) continue;
       for (let bit = 0; bit < 32; bit += 1) {
         if ((pending & (1 << bit)) === 0) continue;
+        if (this.#entryMasked(first + bit)) continue;
         const entry = this.#table + (first + bit) * MSIX.entrySize;
-        if ((arena.load(entry + 12, 4) & MSIX.masked) !== 0) continue;
         send(arena.load(entry + 4, 4), arena.load(entry, 4), arena.load(entry + 8, 4));
         arena.settle(word, (arena.i32[word] as number) & ~(1 << bit));
       }
     }
   }
+}
+
+/**
+ * A guest of Xen may bind a message to an event channel: its address is an interrupt's, its data has vector 0, which no
+ * APIC takes. It then masks the event channel, and leaves the message's own mask bit as it was: set. So that bit says
+ * nothing here. Linux does it where Xen offers `hvm_pirqs`: unless told otherwise up to 4.18, if told so from 4.19 on.
+ *
+ * Source: Linux arch/x86/pci/xen.c, xen_msi_compose_msg; QEMU hw/pci/msix.c, msix_vector_masked.
+ */
+function isEventChannel(addressLo: number, data: number): boolean {
+  return (addressLo & 0xfff0_0000) === (0xfee0_0000 | 0) && (data & 0xff) === 0;
+}
+
+function bitsIn(word: number): number {
+  let bits = 0;
+  for (let rest = word; rest !== 0; rest &= rest - 1) bits += 1;
+  return bits;
 }

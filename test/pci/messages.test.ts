@@ -181,6 +181,39 @@ describe("MSI-X", () => {
   });
 });
 
+describe("a message with vector 0, which a guest of Xen has bound to an event channel", () => {
+  test("goes by MSI whatever its mask bit says: the guest masks the event channel", () => {
+    const machine = started(msi({ vectors: 1 }));
+    machine.configWrite(0, 0x44, 0xfee1_7000);
+    machine.configWrite(0, 0x48, 0x100);
+    machine.configWrite(0, 0x4c, 0x4300, 2);
+    machine.configWrite(0, 0x50, 1);
+    machine.configWrite(0, 0x42, 1, 2);
+    machine.write(MEMORY, 0);
+    expect(machine.asked).toEqual(["msi 0x100fee17000 0x4300"]);
+  });
+
+  test("goes by MSI-X whatever its entry's mask bit says; the whole function can be masked", () => {
+    const machine = started(MSIX);
+    machine.write(TABLE + 16, 0xfee1_7000);
+    machine.write(TABLE + 24, 0x4300);
+    machine.configWrite(0, 0x42, 0xc000, 2);
+    machine.write(MEMORY, 1);
+    expect([machine.asked, machine.read(PBA)]).toEqual([[], 2]);
+    machine.configWrite(0, 0x42, 0x8000, 2);
+    machine.write(MEMORY, 1);
+    expect(machine.asked).toEqual(["msi 0xfee17000 0x4300", "msi 0xfee17000 0x4300"]);
+  });
+
+  test("is any other where the address is no interrupt's", () => {
+    const machine = started(MSIX);
+    machine.configWrite(0, 0x42, 0x8000, 2);
+    machine.write(TABLE, 0x1000);
+    machine.write(MEMORY, 0);
+    expect([machine.asked, machine.read(PBA)]).toEqual([[], 1]);
+  });
+});
+
 describe("what both share", () => {
   const enable = (machine: Machine): void => {
     machine.configWrite(0, 0x44, 0xfee0_0000);
