@@ -44,6 +44,8 @@ export class RegisterBlock {
 
   readonly arena: Arena;
   readonly #access: Access;
+  /** The first row of each register. */
+  readonly #named = new Map<string, number>();
   readonly #hole: number;
   /** Row that covers this byte, and the same for rows an access may hit exactly. */
   readonly #rowAt: Int32Array;
@@ -77,6 +79,7 @@ export class RegisterBlock {
     this.#onReadLate = this.rows.map(() => null);
     this.#onWriteLate = this.rows.map(() => null);
     this.rows.forEach((row, index) => {
+      if (!this.#named.has(row.name)) this.#named.set(row.name, index);
       this.#rowAt.fill(index, row.at, row.at + row.width);
       if (this.accepts(row.at, row.width)) this.#exact[row.at] = index;
     });
@@ -146,14 +149,15 @@ export class RegisterBlock {
     return this.base + (this.rows[row] as ResolvedRow).at;
   }
 
-  /** Byte offset of a register in the arena's file. */
+  /** Byte offset of a register in the arena's file. Throws TABLE_INVALID where there is none. */
   placeNamed(name: string): number {
     return this.placeOf(this.rowNamed(name));
   }
 
+  /** Its first row: the low half of one of 8 bytes, whose high half is the next. Throws TABLE_INVALID. */
   rowNamed(name: string): number {
-    const row = this.rows.findIndex((one) => one.name === name);
-    if (row < 0) throw new IoreqdError("TABLE_INVALID", `there is no register ${name}`, {});
+    const row = this.#named.get(name);
+    if (row === undefined) throw new IoreqdError("TABLE_INVALID", `there is no register ${name}`, {});
     return row;
   }
 

@@ -126,17 +126,12 @@ export type RegistersOf<T> = T extends { readonly regs: infer R }
 
 /** Make the objects for a block. */
 export function registersOf(block: RegisterBlock): Record<string, Register | Register64 | BytesRegister> {
-  const first = new Map<string, number>();
-  block.rows.forEach((row, index) => {
-    if (!first.has(row.name)) first.set(row.name, index);
-  });
   return Object.fromEntries(
     Object.entries((block.table.regs ?? {}) as Rows).map(([name, row]) => {
-      const index = first.get(name) as number;
+      const index = block.rowNamed(name);
       if ("bytes" in row) return [name, new BytesRegister(block, index, (row as BytesRow).bytes)];
       if (row.width !== 8) return [name, new Register(block, index)];
-      const high = block.rows.findIndex((r) => r.name === name && r.half === 1);
-      return [name, new Register64(new Register(block, index), new Register(block, high))];
+      return [name, new Register64(new Register(block, index), new Register(block, index + 1))];
     }),
   );
 }

@@ -4,8 +4,9 @@
 import type { PciDevice } from "../pci/define.js";
 import { counter } from "./counter.js";
 import { edu } from "./edu.js";
+import { msixProbe } from "./msix-probe.js";
 import { pciSerial } from "./pci-serial.js";
 import { pciTestdev } from "./pci-testdev.js";
 import { pvpanic } from "./pvpanic.js";
 
-export const devices: readonly PciDevice[] = [counter, edu, pciSerial, pciTestdev, pvpanic];
+export const devices: readonly PciDevice[] = [counter, edu, msixProbe, pciSerial, pciTestdev, pvpanic];

@@ -38,6 +38,13 @@ export class Conversation {
     this.#effects();
   }
 
+  /** A write of configuration space. */
+  config(offset: number, value: number, width: 1 | 2 | 4 = 4): void {
+    this.#lines.push(`W config+0x${offset.toString(16)}/${width} = 0x${(value >>> 0).toString(16)}`);
+    this.machine.configWrite(0, offset, value, width);
+    this.#effects();
+  }
+
   /** Wait for a timer of the device: until `changed` says so. */
   async until(what: string, changed: () => boolean): Promise<void> {
     while (!changed()) await new Promise((resolve) => setImmediate(resolve));

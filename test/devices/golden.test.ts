@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { counter } from "../../src/devices/counter.js";
 import { edu } from "../../src/devices/edu.js";
 import { devices } from "../../src/devices/index.js";
+import { msixProbe } from "../../src/devices/msix-probe.js";
 import { pciSerial } from "../../src/devices/pci-serial.js";
 import { pciTestdev } from "../../src/devices/pci-testdev.js";
 import { pvpanic } from "../../src/devices/pvpanic.js";
@@ -140,6 +141,40 @@ test("counter", async () => {
   talk.w(0, 0x08, 1);
   talk.r(0, 0x00);
   talk.end("counter");
+});
+
+test("msix-probe", () => {
+  const talk = new Conversation(msixProbe, { vectors: 2 });
+  talk.say("how many messages? none is allowed yet, so one asked for is lost");
+  talk.r(0, 0x00);
+  talk.r(0, 0x04);
+  talk.w(0, 0x08, 0);
+  talk.r(0, 0x24);
+  talk.say("the pin, without messages");
+  talk.w(0, 0x0c, 1);
+  talk.w(0, 0x0c, 0);
+  talk.say("MSI-X: table entries begin masked; 0 is unmasked, 1 only filled in");
+  talk.config(0x9e, 0x8000, 2);
+  talk.r(0, 0x04);
+  talk.r(1, 0x0c);
+  for (const vector of [0, 1]) {
+    talk.w(1, vector * 16, 0xfee0_0000);
+    talk.w(1, vector * 16 + 8, 0x41 + vector);
+  }
+  talk.w(1, 0x0c, 0);
+  talk.say("0 goes at once; 1 is pending, and a second one is merged with it");
+  talk.w(0, 0x08, 0);
+  talk.w(0, 0x08, 1);
+  talk.w(0, 0x08, 1);
+  talk.r(1, 0x8000);
+  talk.say("unmasked it goes, once");
+  talk.w(1, 0x1c, 0);
+  talk.r(1, 0x8000);
+  talk.say("asked, sent, waited, late, merged, lost; then asked, sent, waited, late of vector 1");
+  for (const at of [0x10, 0x14, 0x18, 0x1c, 0x20, 0x24]) talk.r(0, at);
+  talk.w(0, 0x40, 1);
+  for (const at of [0x44, 0x48, 0x4c, 0x50]) talk.r(0, at);
+  talk.end("msix-probe");
 });
 
 test("every device of the list has a golden trace and a page in docs/devices", () => {
