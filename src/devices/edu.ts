@@ -4,11 +4,12 @@
  * interrupts, each in a way that a driver writer should have met once.
  *
  * BAR0 is 1 MiB of little-endian registers; what is computed takes time.
- * Source: QEMU docs/specs/edu.rst. MSI is not there yet.
+ * Source: QEMU docs/specs/edu.rst; hw/misc/edu.c for what MSI does.
  */
 
 import { hex } from "../base/hex.js";
 import type { Register64 } from "../bus/register.js";
+import { msi } from "../pci/capabilities/interrupts.js";
 import { definePciDevice } from "../pci/define.js";
 
 const ALL = 0xffff_ffff;
@@ -37,6 +38,7 @@ export const edu = definePciDevice({
     subsystem: 0x1100,
   },
   intx: "A",
+  capabilities: [msi({ vectors: 1, maskable: false })],
   bars: {
     0: {
       space: "mem32",
@@ -79,7 +81,7 @@ export const edu = definePciDevice({
       doc: "milliseconds that a computation or a transfer takes",
     },
   },
-  attach({ bars: { 0: reg }, state, timers, intx, dma, options, log }) {
+  attach({ bars: { 0: reg }, state, timers, intx, msi: message, dma, options, log }) {
     const delay = Number(options["delay"]);
     const mask = (1n << BigInt(Number(options["dma_mask_bits"]))) - 1n;
     const piece = new Uint8Array(BUFFER.size);
@@ -88,11 +90,16 @@ export const edu = definePciDevice({
       reg.LIVE.value = ~raw;
     });
     for (const writeOnly of [reg.IRQ_RAISE, reg.IRQ_ACK]) writeOnly.onRead(() => -1);
-    reg.IRQ_RAISE.onWrite((raw) => setIrq(reg.IRQ_STATUS.value | raw));
-    reg.IRQ_ACK.onWrite((raw) => setIrq(reg.IRQ_STATUS.value & ~raw));
-    function setIrq(bits: number): void {
-      reg.IRQ_STATUS.value = bits;
-      if (bits === 0) intx.lower();
+    reg.IRQ_RAISE.onWrite((raw) => interrupt(raw));
+    reg.IRQ_ACK.onWrite((raw) => {
+      reg.IRQ_STATUS.value &= ~raw;
+      if (reg.IRQ_STATUS.value === 0) intx.lower();
+    });
+    /** Each is a message, though others were not acknowledged; the line stays up until all are. */
+    function interrupt(bits: number): void {
+      reg.IRQ_STATUS.value |= bits;
+      if (reg.IRQ_STATUS.value === 0) return;
+      if (message.enabled) message.send(0);
       else intx.raise();
     }
 
@@ -107,7 +114,7 @@ export const edu = definePciDevice({
     timers.factorial.onExpire(() => {
       reg.FACTORIAL.value = factorial(reg.FACTORIAL.value);
       reg.STATUS.value &= ~COMPUTING;
-      if ((reg.STATUS.value & INTERRUPT_WHEN_DONE) !== 0) setIrq(reg.IRQ_STATUS.value | IRQ_FACTORIAL);
+      if ((reg.STATUS.value & INTERRUPT_WHEN_DONE) !== 0) interrupt(IRQ_FACTORIAL);
     });
 
     // While a transfer runs its registers stand still.
@@ -130,7 +137,7 @@ export const edu = definePciDevice({
         log.guest("DMA refused", { from, to, bytes });
       }
       reg.DMA_CMD.lo.value = command & ~DMA_RUN;
-      if ((command & DMA_INTERRUPT) !== 0) setIrq(reg.IRQ_STATUS.value | IRQ_DMA);
+      if ((command & DMA_INTERRUPT) !== 0) interrupt(IRQ_DMA);
     });
 
     function transfer(command: number): boolean {

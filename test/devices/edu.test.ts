@@ -106,6 +106,40 @@ test("the line is up while any bit of IRQ_STATUS is; what may only be written re
   expect([read("IRQ_RAISE"), read("IRQ_ACK")]).toEqual([0xffff_ffff, 0xffff_ffff]);
 });
 
+describe("with MSI", () => {
+  const enable = (machine: Machine): void => {
+    machine.configWrite(0, 0x44, 0xfee0_0000);
+    machine.configWrite(0, 0x4c, 0x4141, 2);
+    machine.configWrite(0, 0x42, 1, 2);
+  };
+  const MESSAGE = "msi 0xfee00000 0x4141";
+
+  test("every interrupt is a message, acknowledged or not, and acknowledging is none", () => {
+    const { machine, write } = build();
+    enable(machine);
+    write("IRQ_RAISE", 1);
+    write("IRQ_RAISE", 1);
+    write("IRQ_ACK", 1);
+    write("STATUS", 0x80);
+    write("FACTORIAL", 3);
+    jest.advanceTimersByTime(10);
+    expect(machine.asked).toEqual([MESSAGE, MESSAGE, MESSAGE]);
+    expect(machine.configRead(0, 0x06, 2) & 0x08).toBe(0);
+  });
+
+  test("raising no bits while none is set is no interrupt", () => {
+    const { machine, write } = build();
+    enable(machine);
+    write("IRQ_RAISE", 0);
+    expect(machine.asked).toEqual([]);
+  });
+
+  test("the capability is that of QEMU's: one message, 64 bits, no mask, at 0x40", () => {
+    const { machine } = build();
+    expect([machine.configRead(0, 0x34, 1), machine.configRead(0, 0x40)]).toEqual([0x40, 0x0080_0005]);
+  });
+});
+
 describe("DMA", () => {
   test("copies from memory to the card and back", () => {
     const { machine, read, transfer } = build();

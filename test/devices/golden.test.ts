@@ -60,6 +60,14 @@ test("edu", async () => {
   talk.say("accesses it does not take: narrow ones, and 8 bytes below 0x80");
   talk.r(0, 0x04, 2);
   talk.r(0, 0x0c);
+  talk.say("with MSI each interrupt is a message");
+  talk.w(0, 0x64, 0x100);
+  talk.config(0x44, 0xfee0_0000);
+  talk.config(0x4c, 0x41, 2);
+  talk.config(0x42, 0x1, 2);
+  talk.w(0, 0x60, 0x1);
+  talk.w(0, 0x60, 0x1);
+  talk.w(0, 0x64, 0x1);
   talk.end("edu");
 });
 
