@@ -85,6 +85,7 @@ export function configSize(capabilities: readonly Capability[]): number {
 /** Give each a place. `taken`: rows that are there already. Throws TABLE_INVALID. */
 export function placeCapabilities(where: string, capabilities: readonly Capability[], taken: Rows): PlacedCapability[] {
   check(where, capabilities);
+  checkNames(where, capabilities, Object.keys(taken));
   const size = configSize(capabilities);
   const ranges = Object.values(taken).map((row) => ({ at: row.at, end: row.at + rowLength(row) }));
   const placed: PlacedCapability[] = [];
@@ -198,6 +199,15 @@ function check(where: string, capabilities: readonly Capability[]): void {
     if (version !== undefined && size === CONFIG_SIZE) {
       throw invalid(where, `capability ${name} is extended, so the device needs a PCI Express capability too`);
     }
+  }
+}
+
+/** Rows are known by their names: those of a capability begin with its own. */
+function checkNames(where: string, capabilities: readonly Capability[], taken: readonly string[]): void {
+  for (const { name } of capabilities) {
+    const clash = taken.find((register) => register.startsWith(`${name}_`));
+    if (clash === undefined) continue;
+    throw invalid(where, `capability ${name} could not be told from register ${clash} by its name; give it another`);
   }
 }
 

@@ -49,6 +49,7 @@ test("capabilities are chained in the order of the table, each on a multiple of 
   ]);
   expect(chain(machine)).toEqual(["40: 1", "48: 5", "60: 9"]);
   expect(machine.configRead(0, 0x62, 1)).toBe(12);
+  expect(machine.configRead(0, 0)).toBe(0x0003_1234);
   expect(String.fromCharCode(...[0, 1, 2, 3, 4, 5].map((i) => machine.configRead(0, 0x63 + i, 1)))).toBe("xenial");
 });
 
@@ -117,6 +118,12 @@ test.each<[string, Capability[], object, RegExp]>([
   ["one across the end", [powerManagement({ at: 0xfc })], {}, /PM at 0xfc/],
   ["one off its alignment", [powerManagement({ at: 0x42 })], {}, /PM at 0x42/],
   ["the same twice", [powerManagement(), powerManagement()], {}, /PM is listed twice/],
+  [
+    "one named as the header is",
+    [vendorSpecific({ name: "VENDOR", regs: {} })],
+    {},
+    /not be told from register VENDOR_ID/,
+  ],
   ["an extended one without PCI Express", [serialNumber(1n)], {}, /SERIAL is extended/],
   [
     "a first extended one that is not at 0x100",

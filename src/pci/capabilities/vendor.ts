@@ -15,7 +15,7 @@ export function vendorSpecific(options: {
   readonly regs: Rows;
   readonly at?: number;
 }): Capability {
-  const { name = "VENDOR", regs, ...place } = options;
+  const { name = "VNDR", regs, ...place } = options;
   const length = (end(regs, 4) + 3) & ~3;
   return {
     name,
