@@ -3,7 +3,7 @@
 
 import type { Access, Bdf, GuestCpu } from "../../src/sim/guest.js";
 import { place, probe, readHeader } from "../../src/sim/guests/pci.js";
-import { COMMAND, CONFIG } from "../../src/spec/pci.js";
+import { BAR, COMMAND, CONFIG } from "../../src/spec/pci.js";
 
 /** The tree that is served: every device of the list, two of them functions of one slot. */
 export const TREE = {
@@ -12,6 +12,7 @@ export const TREE = {
   "pci-testdev": "00:12.0",
   pvpanic: "00:12.1",
   counter: "00:13.0",
+  "msix-probe": "00:14.0",
 } as const;
 export type Served = keyof typeof TREE;
 
@@ -70,6 +71,7 @@ const BARS: Readonly<Record<Served, number>> = {
   "pci-testdev": 2,
   pvpanic: 1,
   counter: 2,
+  "msix-probe": 3,
 };
 
 /** A served function, switched on, its BARs where firmware or we placed them. */
@@ -77,11 +79,14 @@ export function use(cpu: GuestCpu, name: Served): Used {
   const bdf = TREE[name];
   const [device, fn] = placeOf(name);
   const header = readHeader(cpu, bdf);
-  const bars = Array.from({ length: BARS[name] }, (_, i) => header.getUint32(CONFIG.bar0 + i * 4, true) & ~BAR_KIND);
+  const registers = Array.from({ length: BARS[name] }, (_, i) => header.getUint32(CONFIG.bar0 + i * 4, true));
+  const bars = registers.map((register) => register & ~BAR_KIND);
   const command = header.getUint16(CONFIG.command, true);
   const pin = header.getUint8(CONFIG.interruptPin);
   const gsi = pin === 0 ? 0 : cpu.gsiOf(device, pin - 1);
-  if (bars.every((address) => address !== 0) && (command & ON) === ON)
+  const on = registers.reduce((bits, one) => bits | ((one & BAR.io) === 0 ? COMMAND.memory : COMMAND.io), 0);
+  const wanted = on | COMMAND.busMaster;
+  if (bars.every((address) => address !== 0) && (command & wanted) === wanted)
     return { bdf, gsi, bars: bars.map((address) => address >>> 0) };
   const found = probe(cpu, device, fn);
   if (found === null) throw new Error(`there is no ${name} at ${bdf}`);
@@ -89,7 +94,6 @@ export function use(cpu: GuestCpu, name: Served): Used {
   return { bdf, gsi, bars: found.bars.map(({ address }) => address) };
 }
 
-const ON = COMMAND.io | COMMAND.memory | COMMAND.busMaster;
 /** Of ports two bits, of memory four, which such an address has as zeroes anyway. */
 const BAR_KIND = 0x3;
 

@@ -26,6 +26,7 @@ const IDS: Readonly<Record<Served, number>> = {
   "pci-testdev": 0x0005_1b36,
   pvpanic: 0x0011_1b36,
   counter: 0xc047_1234,
+  "msix-probe": 0x3517_1234,
 };
 
 /** The same 256 bytes, whatever the width they are read in. */
@@ -84,6 +85,7 @@ function barsAreSized(cpu: GuestCpu): void {
     "pci-testdev": [0x1000, 0x100],
     pvpanic: [16],
     counter: [0x1000, 16],
+    "msix-probe": [0x1000, 0x1_0000, 0x1000],
   };
   for (const name of Object.keys(TREE) as Served[]) {
     use(cpu, name);

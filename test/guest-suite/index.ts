@@ -5,5 +5,6 @@ import { accesses } from "./accesses.js";
 import type { GuestCase } from "./case.js";
 import { configSpace } from "./config-space.js";
 import { devices } from "./devices.js";
+import { messages } from "./messages.js";
 
-export const CASES: readonly GuestCase[] = [...configSpace, ...devices, ...accesses];
+export const CASES: readonly GuestCase[] = [...configSpace, ...devices, ...messages, ...accesses];
