@@ -11,7 +11,20 @@ export interface Target {
   write(offset: number, width: number, value: number): void;
   accepts(offset: number, width: 1 | 2 | 4 | 8): boolean;
   nameAt(offset: number, width: number): string;
+  /** Who really answers, where that is somebody else: a window into another space. */
+  describe?(offset: number, width: number): Description;
 }
+
+/** Which device and register an access concerns, for logs. */
+export interface Description {
+  /** "0000:00:10.0 edu bar0", "0000:00:10.0 edu config", or "" where nobody is. */
+  device: string;
+  register: string;
+  offset: number;
+}
+
+/** Where nobody is. */
+export const nobodyAt = (offset: number): Description => ({ device: "", register: "", offset });
 
 /** A decoded region: `size` bytes, at most 2^31, not crossing a 4 GiB line. */
 export interface Region {
@@ -20,6 +33,8 @@ export interface Region {
   readonly target: Target;
   /** For logs: "00:10.0 edu bar0". */
   readonly label: string;
+  /** The parts of it that can be reached, ascending and disjoint: behind a bridge, those in its windows. All unless told. */
+  readonly within?: readonly Interval[];
 }
 
 /** Inclusive, as Xen counts. */
@@ -112,8 +127,13 @@ function cut(regions: readonly Region[]): Segment[] {
   let free: Segment[] = [];
   const segments: Segment[] = [];
   for (const region of regions) {
-    free = [new Segment(region.base, region.size, region)];
-    for (const taken of segments) free = free.flatMap((piece) => subtract(piece, taken));
+    const all = { first: region.base, last: region.base + region.size - 1 };
+    const parts = region.within === undefined ? [all] : intersection([all], region.within);
+    free = parts.map(({ first, last }) => new Segment(first, last - first + 1, region));
+    for (const taken of segments) {
+      const apart = taken.first >= region.base + region.size || taken.first + taken.size <= region.base;
+      if (!apart) free = free.flatMap((piece) => subtract(piece, taken));
+    }
     segments.push(...free);
   }
   return segments.sort((a, b) => a.first - b.first);
@@ -144,4 +164,13 @@ export function difference(wanted: readonly Interval[], present: readonly Interv
     });
   }
   return left;
+}
+
+/** What both have. Both ascending and disjoint. */
+export function intersection(a: readonly Interval[], b: readonly Interval[]): Interval[] {
+  return a.flatMap((one) =>
+    b
+      .filter(({ first, last }) => first <= one.last && last >= one.first)
+      .map(({ first, last }) => ({ first: Math.max(first, one.first), last: Math.min(last, one.last) })),
+  );
 }

@@ -8,6 +8,7 @@ import { DEFAULT_POLLING } from "../ioreq/polling.js";
 import type { Config } from "../launch/config.js";
 import { type DeviceSpec, parseDeviceSpec, resolveDevices } from "../launch/device-spec.js";
 import { findGuest } from "../launch/guest.js";
+import { hostBridges } from "../launch/host-bridges.js";
 import { ServiceKeys } from "../launch/keys.js";
 import { guestSettings, hostSettings, layered, noDevices, settingsOf } from "../launch/settings.js";
 import { openStore } from "../launch/store.js";
@@ -60,6 +61,7 @@ export async function gather(flags: RunFlags): Promise<RunPlan> {
     session: {
       domid,
       devices,
+      hosts: hostBridges(config),
       bufioreq: flags.bufioreq ?? config.bufioreq ?? "atomic",
       polling: {
         window: flags.pollWindow ?? config.polling?.window ?? defaultWindow(),

@@ -17,7 +17,7 @@ export interface Inspection {
   serverState: string;
   /** vCPUs with a request under way. */
   requests: Array<{ record: number | "host"; phase: string; deaths: number }>;
-  devices: Array<{ sbdf: string; device: string; groups: Record<string, Record<string, string>> }>;
+  devices: Array<{ path: string; device: string; groups: Record<string, Record<string, string>> }>;
 }
 
 const nameOf = (names: Readonly<Record<string, number>>, value: number): string =>
@@ -59,8 +59,8 @@ export function inspectArena(arena: Arena): Inspection {
     server: arena.header("ioservid"),
     serverState: nameOf(SERVER_STATE, arena.header("serverState")),
     requests,
-    devices: layout.devices.map(({ sbdf, device, groups }) => ({
-      sbdf,
+    devices: layout.devices.map(({ path, device, groups }) => ({
+      path,
       device,
       groups: Object.fromEntries(
         groups.map((group) => [
@@ -90,11 +90,11 @@ export function formatInspection(inspection: Inspection): string {
   const requests = inspection.requests.map(({ record, phase, deaths }) =>
     record === "host" ? `work outside requests: ${phase}` : `vCPU ${record}: ${phase}, ${deaths} processes died in it`,
   );
-  const devices = inspection.devices.map(({ sbdf, device, groups }) => {
+  const devices = inspection.devices.map(({ path, device, groups }) => {
     const lines = Object.entries(groups).flatMap(([group, places]) =>
       Object.entries(places).map(([name, value]) => [`  ${group}`, name, value]),
     );
-    return `${sbdf} ${device}\n${columns(lines)}`;
+    return `${path} ${device}\n${columns(lines)}`;
   });
   return [[head, ...requests].join("\n"), ...devices].join("\n\n");
 }

@@ -22,6 +22,7 @@ import type { PciFunction } from "../pci/function.js";
 import { type DeviceRequest, planTree } from "../pci/plan.js";
 import type { DeviceRights, PciHost } from "../pci/rights.js";
 import { PciTree } from "../pci/tree.js";
+import type { HostWindows } from "../pci/windows.js";
 import { Arena, arenaSize, HOST_RECORD, PHASE, SERVER_STATE } from "../state/arena.js";
 import type { FfiAdapter } from "../xen/ffi/table.js";
 import type { BufioreqMode, XenHost } from "../xen/host.js";
@@ -31,6 +32,7 @@ import { openPty } from "../xen/pty.js";
 export interface SessionOptions {
   readonly domid: DomId;
   readonly devices: readonly DeviceRequest[];
+  readonly hosts: readonly HostWindows[];
   readonly bufioreq: BufioreqMode;
   readonly polling: PollingOptions;
   /** The directory that has one directory per domain. */
@@ -61,7 +63,7 @@ export class Session {
     this.events = new GuestEvents(log);
     try {
       // Tables and addresses are checked before anything is created.
-      const plan = planTree(options.devices);
+      const plan = planTree(options.devices, options.hosts);
       const arena = this.#createArena(ffi, plan.dataLength, plan.layout);
       this.tree = new PciTree(plan, arena);
       this.#memory = new ForeignMemory(xen, options.domid);
@@ -250,4 +252,4 @@ function isAlive(pid: number): boolean {
 }
 
 /** One line per function, for the log. */
-export const functionSummary = (fn: PciFunction): string => `${formatSbdf(fn.sbdf)} ${fn.plan.device.name}`;
+export const functionSummary = (fn: PciFunction): string => fn.label;

@@ -12,21 +12,48 @@ import { IoreqdError, messageOf } from "../base/errors.js";
 import { didYouMean } from "../base/suggest.js";
 import { FORMATS } from "../observe/log.js";
 import { ADAPTERS } from "../xen/ffi/index.js";
-import { type DeviceSpec, parseDeviceSpec } from "./device-spec.js";
+import { COMMON, type DeviceSpec, parseDeviceSpec } from "./device-spec.js";
 
 const device = z.union([
   z.string(),
   z.strictObject({
     device: z.string(),
     addr: z.string().optional(),
+    id: z.string().optional(),
+    bus: z.string().optional(),
     romfile: z.string().optional(),
     options: z.record(z.string(), z.union([z.string(), z.number()])).optional(),
   }),
 ]);
 
+/** A guest-physical address: a number, or text such as "0xe0000000". */
+const address = z.union([
+  z.int().min(0),
+  z
+    .string()
+    .regex(/^0x[0-9a-f]+$/i, "a number, or text like 0xe0000000")
+    .transform(Number),
+]);
+
+/** See src/pci/windows.ts, which checks that they fit. */
+const hostBridge = z.strictObject({
+  segment: z.int().min(0).max(0xffff).optional(),
+  bus: z.int().min(0).max(0xff).optional(),
+  ecam: z
+    .strictObject({
+      base: address,
+      firstBus: z.int().min(0).max(255).optional(),
+      buses: z.int().min(1).max(256).optional(),
+      claim: z.enum(["functions", "window"]).optional(),
+    })
+    .optional(),
+  aperture: z.strictObject({ base: address, size: z.int().optional() }).optional(),
+});
+
 export const configSchema = z.strictObject({
   domid: z.int().min(0).max(0x7fef).optional(),
   devices: z.array(device).optional(),
+  hostBridges: z.array(hostBridge).min(1).optional(),
   stateDir: z.string().optional(),
   /** For ioreqd-dm and attach: what they hand over to, who supervises, where a log goes that no supervisor takes. */
   qemu: z.string().optional(),
@@ -79,8 +106,7 @@ export function configDevices(path: string, config: Config): DeviceSpec[] {
       return { ...spec, where, device: besideFile(path, spec.device) };
     }
     const options: Record<string, string | number> = { ...entry.options };
-    if (entry.addr !== undefined) options["addr"] = entry.addr;
-    if (entry.romfile !== undefined) options["romfile"] = entry.romfile;
+    for (const key of COMMON) if (entry[key] !== undefined) options[key] = entry[key];
     return { where, device: besideFile(path, entry.device), options };
   });
 }
@@ -124,7 +150,7 @@ const valueAt = (json: unknown, path: readonly PropertyKey[]): unknown =>
 
 /** Keys the schema has at a path. */
 function knownKeys(path: readonly PropertyKey[]): string[] {
-  if (path[0] === "devices") return ["device", "addr", "romfile", "options"];
+  if (path[0] === "devices") return ["device", ...COMMON, "options"];
   const shape =
     path.length === 0
       ? configSchema.shape

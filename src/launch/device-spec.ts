@@ -15,7 +15,7 @@ import type { OptionRow, OptionValues, PciDevice } from "../pci/define.js";
 import type { DeviceRequest } from "../pci/plan.js";
 
 /** Options every device has, beside its own. */
-const COMMON = ["addr", "romfile"] as const;
+export const COMMON = ["addr", "bus", "id", "romfile"] as const;
 /** Where devices without an addr= go: one slot after the other. */
 const FIRST_SLOT = 0x10;
 const SLOTS = 32;
@@ -50,7 +50,7 @@ export function parseDeviceSpec(text: string, option = "--device"): DeviceSpec {
   return { where, device, options };
 }
 
-/** Find the devices, check all options, give addresses. Throws DEVICE_UNKNOWN, DEVICE_SPEC_INVALID, SLOT_TAKEN. */
+/** Find the devices, check all options, give addresses. Throws DEVICE_UNKNOWN, DEVICE_SPEC_INVALID. */
 export function resolveDevices(specs: readonly DeviceSpec[]): DeviceRequest[] {
   const found: Array<{ spec: DeviceSpec; device: PciDevice; sbdf: Sbdf | null }> = [];
   for (const spec of specs) {
@@ -58,13 +58,27 @@ export function resolveDevices(specs: readonly DeviceSpec[]): DeviceRequest[] {
     checkKeys(spec, device);
     found.push({ spec, device, sbdf: addressOf(spec) });
   }
-  const taken = new Set<number>(found.flatMap(({ sbdf }) => (sbdf === null ? [] : [sbdf & ~7])));
-  return found.map(({ spec, device, sbdf }) => {
+  const taken = new Set<string>(found.flatMap(({ spec, sbdf }) => (sbdf === null ? [] : [slotOf(spec, sbdf)])));
+  return found.map(({ spec, device, sbdf }): DeviceRequest => {
     const at = sbdf ?? nextFree(taken, spec);
-    const romfile = spec.options["romfile"];
-    const request = { device, sbdf: at, options: optionValues(spec, device) };
-    return romfile === undefined ? request : { ...request, rom: readRom(spec, String(romfile)) };
+    const { bus, id, romfile } = spec.options;
+    return {
+      device,
+      sbdf: at,
+      options: optionValues(spec, device),
+      ...(bus === undefined ? {} : { bus: String(bus) }),
+      ...(id === undefined ? {} : { id: idOf(spec, String(id)) }),
+      ...(romfile === undefined ? {} : { rom: readRom(spec, String(romfile)) }),
+    };
   });
+}
+
+/** A slot of a bus, as a key. */
+const slotOf = (spec: DeviceSpec, sbdf: Sbdf): string => `${spec.options["bus"] ?? ""} ${sbdf & ~7}`;
+
+function idOf(spec: DeviceSpec, id: string): string {
+  if (/^[a-z0-9][a-z0-9_-]{0,31}$/i.test(id)) return id;
+  throw invalid(spec.where, `id is "${id}"; up to 32 letters, digits, - and _ were expected`);
 }
 
 /** A device by name, or from a module of the operator's own. */
@@ -120,14 +134,16 @@ function addressOf(spec: DeviceSpec): Sbdf | null {
   }
 }
 
-function nextFree(taken: Set<number>, spec: DeviceSpec): Sbdf {
-  for (let slot = FIRST_SLOT; slot < SLOTS; slot += 1) {
+/** On a root bus from 10.0 on, for QEMU's devices are below; behind a bridge from 00.0 on. */
+function nextFree(taken: Set<string>, spec: DeviceSpec): Sbdf {
+  const first = spec.options["bus"] === undefined ? FIRST_SLOT : 0;
+  for (let slot = first; slot < SLOTS; slot += 1) {
     const at = makeSbdf(0, 0, slot, 0);
-    if (taken.has(at)) continue;
-    taken.add(at);
+    if (taken.has(slotOf(spec, at))) continue;
+    taken.add(slotOf(spec, at));
     return at;
   }
-  throw invalid(spec.where, `no slot from ${formatSbdf(makeSbdf(0, 0, FIRST_SLOT, 0))} on is free; give addr=`);
+  throw invalid(spec.where, `no slot from ${formatSbdf(makeSbdf(0, 0, first, 0))} on is free; give addr=`);
 }
 
 function optionValues(spec: DeviceSpec, device: PciDevice): OptionValues {

@@ -32,6 +32,36 @@ export interface BarTable extends BlockTable {
 export type BarIndex = 0 | 1 | 2 | 3 | 4 | 5;
 export type BarTables = { readonly [K in BarIndex]?: BarTable };
 
+/** Ports at a fixed address. */
+export interface PortsTable extends BlockTable {
+  /** The first. */
+  readonly at: number;
+}
+
+/** What kind of bridge: a port of PCI Express has one slot below it, a PCI bridge a bus of them. */
+export interface BridgeTable {
+  readonly kind: "pci" | "express";
+  /** Whether accesses go through now, as far as its own registers say; always unless told. */
+  readonly open?: (config: Readonly<Record<string, { readonly value: number }>>) => boolean;
+}
+
+/** What is behind a bridge, and how it comes and goes while the guest runs. */
+export interface Slot {
+  /** Something is behind the bridge. */
+  readonly occupied: boolean;
+  /** Something was put behind the bridge, or taken away. */
+  onChange(handler: () => void): void;
+  /**
+   * Somebody wants to take away what is there, and waits for the guest to let go of it. Without a handler it is taken away
+   * at once.
+   */
+  onRequest(handler: () => void): void;
+  /** The guest has let go: take away what was asked for. Nothing happens when nobody asked. */
+  release(): void;
+  /** Put all that is behind back as after power-on. */
+  reset(): void;
+}
+
 export type Pin = "A" | "B" | "C" | "D";
 
 /** An option of a device: `--device name,key=value`. */
@@ -126,6 +156,8 @@ export interface DeviceContext<B, S, T extends string> {
   readonly options: OptionValues;
   readonly intx: Intx;
   readonly msi: Msi;
+  /** What is behind it, for a bridge. */
+  readonly slot: Slot;
   readonly dma: Dma;
   readonly log: DeviceLog;
   /** Work that no vCPU waits for (a byte arrived): runs as a transaction of its own. */
@@ -146,6 +178,18 @@ export interface PciDeviceTable<
   readonly ident: Ident;
   readonly intx?: Pin;
   readonly bars?: B;
+  /** Its header is of type 1, and devices stand behind it. */
+  readonly bridge?: BridgeTable;
+  /**
+   * Where a chipset's own register puts the ECAM window of its segment, or null while it is off. Looked at after
+   * every access that may have changed it.
+   */
+  readonly ecam?: (config: Readonly<Record<string, { readonly value: number | bigint }>>) => {
+    readonly base: number;
+    readonly buses: number;
+  } | null;
+  /** Ports it decodes whatever COMMAND says: those of the PC, at an address of their own. By name. */
+  readonly ports?: Readonly<Record<string, PortsTable>>;
   /** Rows of configuration space from 0x40 on that belong to no capability. */
   readonly config?: Rows;
   /** In the order of their chain; a function where options decide. Builders are in src/pci/capabilities. */

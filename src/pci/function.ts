@@ -1,31 +1,23 @@
 // SPDX-License-Identifier: MIT
 /** One PCI function: its configuration space, its BARs, its line, its device code. */
 
-import { formatSbdf, type Sbdf } from "../base/ids.js";
+import { type Sbdf, sbdf } from "../base/ids.js";
 import type { Access } from "../bus/access.js";
-import type { Region, Target } from "../bus/address-map.js";
+import type { Interval, Region } from "../bus/address-map.js";
 import { RegisterBlock } from "../bus/block.js";
 import { type Register, registersOf } from "../bus/register.js";
-import { BAR, CAPABILITY, COMMAND, CONFIG, POWER, STATUS } from "../spec/pci.js";
+import { BRIDGE_CONTROL, CAPABILITY, COMMAND, CONFIG, POWER, STATUS } from "../spec/pci.js";
 import type { Arena } from "../state/arena.js";
 import { fieldsOf, placeFields } from "../state/fields.js";
+import { Bridge, through } from "./bridge.js";
 import { registersAt } from "./capability.js";
-import type { BarTable, Intx } from "./define.js";
-import { barAddress } from "./header.js";
+import { Decoder, type Space } from "./decode.js";
+import type { Intx } from "./define.js";
 import { Messages, type SendMessage } from "./messages.js";
 import type { FunctionPlan } from "./plan.js";
 import type { DeviceRights } from "./rights.js";
-import { Rom } from "./rom.js";
+import { BridgeSlot } from "./slot.js";
 import { TimerSet } from "./timers.js";
-
-interface DecodedBar {
-  readonly label: string;
-  readonly table: Pick<BarTable, "space" | "size">;
-  readonly target: Target;
-  /** Offset of the address register in configuration space, and whether a high half follows. */
-  readonly at: number;
-  readonly isRom: boolean;
-}
 
 /** What changed since the tree last looked; see PciTree.flush(). */
 export interface Changes {
@@ -38,70 +30,76 @@ export interface Changes {
 }
 
 export class PciFunction {
-  readonly sbdf: Sbdf;
   readonly label: string;
   readonly plan: FunctionPlan;
+  /** The bridge it is behind; null on a root bus. */
+  readonly parent: PciFunction | null;
+  /** What is behind it, if it is a bridge, in the order of addresses. */
+  readonly children: PciFunction[] = [];
+  /** Null for what is no bridge. */
+  readonly bridge: Bridge | null;
   readonly config: RegisterBlock;
   readonly configSize: number;
   readonly timers: TimerSet;
   readonly messages: Messages;
+  readonly slot = new BridgeSlot(
+    () => this.children.length > 0,
+    () => this.#resetBehind(),
+  );
+  /** Where configuration accesses reach it now; null while a bridge above has no bus number for it. */
+  sbdf: Sbdf | null;
   readonly #arena: Arena;
-  readonly #bars: DecodedBar[] = [];
-  readonly #blocks: ReadonlyArray<{ index: number; block: RegisterBlock }>;
+  readonly #decoder: Decoder;
+  readonly #bars: ReadonlyArray<{ index: number; block: RegisterBlock }>;
+  readonly #ports: ReadonlyArray<{ name: string; block: RegisterBlock }>;
   readonly #intxWord: number;
   readonly #changes: Changes;
   /** Byte offset of the power management control register, or null. */
   readonly #power: number | null;
 
-  constructor(plan: FunctionPlan, arena: Arena, access: Access, changes: Changes) {
+  constructor(plan: FunctionPlan, parent: PciFunction | null, arena: Arena, access: Access, changes: Changes) {
+    const { device, tables, at } = plan;
     this.plan = plan;
-    this.sbdf = plan.sbdf;
-    this.label = `${formatSbdf(plan.sbdf)} ${plan.device.name}`;
+    this.parent = parent;
+    parent?.children.push(this);
+    this.sbdf = plan.root;
+    this.label = `${plan.path} ${device.name}`;
     this.#arena = arena;
     this.#changes = changes;
-    this.#intxWord = (arena.dataAt + plan.at.intx) >>> 2;
-    this.config = new RegisterBlock(`${plan.device.name} config`, plan.tables.config, arena, plan.at.config, access);
-    this.configSize = plan.tables.config.size;
-    this.timers = new TimerSet(plan.device.timers ?? [], arena, plan.at.timers);
-    this.#blocks = plan.tables.bars.map(([index, table]) => {
-      const name = `bar${index}`;
-      const block = new RegisterBlock(
-        `${plan.device.name} ${name}`,
-        table,
-        arena,
-        plan.at.bars[index] as number,
-        access,
-      );
-      this.#bars.push({
-        label: `${this.label} ${name}`,
-        table,
-        target: block,
-        at: CONFIG.bar0 + index * 4,
-        isRom: false,
-      });
-      return { index, block };
+    this.#intxWord = (arena.dataAt + at.intx) >>> 2;
+    this.config = new RegisterBlock(`${device.name} config`, tables.config, arena, at.config, access);
+    this.configSize = tables.config.size;
+    this.bridge = device.bridge === undefined ? null : new Bridge(this.config, device.bridge);
+    this.timers = new TimerSet(device.timers ?? [], arena, at.timers);
+    this.#bars = tables.bars.map(([index, table]) => {
+      const name = `${device.name} bar${index}`;
+      return { index, block: new RegisterBlock(name, table, arena, at.bars[index] as number, access) };
     });
-    if (plan.rom.length > 0) {
-      const table = { space: "mem32", size: plan.romSize } as const;
-      this.#bars.push({ label: `${this.label} rom`, table, target: new Rom(plan.rom), at: CONFIG.rom, isRom: true });
-    }
+    this.#ports = Object.entries(device.ports ?? {}).map(([name, table]) => {
+      return {
+        name,
+        block: new RegisterBlock(`${device.name} ${name}`, table, arena, at.ports[name] as number, access),
+      };
+    });
+    this.#decoder = new Decoder(this.label, plan, this.config, this.#bars, this.#ports);
     this.messages = new Messages(
-      plan.tables.capabilities,
+      tables.capabilities,
       this.config,
-      (index) => this.#block(index),
-      arena.dataAt + plan.at.messages,
+      (index) => this.#bars.find((bar) => bar.index === index)?.block as RegisterBlock,
+      arena.dataAt + at.messages,
       () => this.busMaster,
       () => {
         changes.messages = true;
       },
     );
-    this.#power = this.#placeOfPower();
+    const power = tables.capabilities.find(({ capability }) => capability.id === CAPABILITY.power)?.capability;
+    this.#power = power === undefined ? null : this.config.placeNamed(`${power.name}_CONTROL`);
   }
 
   /** Every register at its reset value, declared state zero, no timer running, the line low. Within a transaction. */
   reset(): void {
     this.config.reset();
-    for (const { block } of this.#blocks) block.reset();
+    for (const { block } of [...this.#bars, ...this.#ports]) block.reset();
     const state = this.#arena.dataAt + this.plan.at.state;
     const { length } = placeFields(this.plan.device.state ?? {});
     for (let at = 0; at < length; at += 4) this.#arena.setWord((state + at) >>> 2, 0);
@@ -117,15 +115,17 @@ export class PciFunction {
     // A write to configuration space is applied whole before anyone looks at BARs or the line.
     this.config.afterWrite = () => this.#everythingChanged();
     this.#attachCapabilities();
+    if (this.bridge !== null) this.#attachBridge();
     this.timers.runWith(rights.host);
     device.attach?.({
-      bars: Object.fromEntries(this.#blocks.map(({ index, block }) => [index, registersOf(block)])),
+      bars: Object.fromEntries(this.#bars.map(({ index, block }) => [index, registersOf(block)])),
       config: registersOf(this.config),
       state: fieldsOf(device.state ?? {}, this.#arena, this.#arena.dataAt + this.plan.at.state),
       timers: this.timers.byName,
       options,
       intx: this.#intx(),
       msi: this.messages,
+      slot: this.slot,
       dma: rights.dma(this),
       log: rights.log(this),
       host: rights.host,
@@ -156,9 +156,10 @@ export class PciFunction {
     return this.#power !== null && (this.#arena.load(this.#power, 2) & POWER.stateMask) === POWER.d3hot;
   }
 
-  /** Does COMMAND let it be a bus master? */
+  /** Does COMMAND let it be a bus master, and do the bridges above pass that on? */
   get busMaster(): boolean {
-    return (this.config.read(CONFIG.command, 2) & COMMAND.busMaster) !== 0 && !this.poweredDown;
+    if ((this.config.read(CONFIG.command, 2) & COMMAND.busMaster) === 0 || this.poweredDown) return false;
+    return this.parent === null || this.parent.busMaster;
   }
 
   /** The pin is pulled: the device asks for it, nothing forbids it and no messages replace it. Source: PCI 3.0 6.2.2 bit 10, 6.8.3.3. */
@@ -173,20 +174,32 @@ export class PciFunction {
     this.messages.deliver(send);
   }
 
-  /** The regions it decodes now, by COMMAND and its BARs. */
-  regions(space: "pio" | "mmio"): Region[] {
-    const command = this.config.read(CONFIG.command, 2);
-    const enabled = (command & (space === "pio" ? COMMAND.io : COMMAND.memory)) !== 0;
-    if (!enabled || this.poweredDown) return [];
-    return this.#bars
-      .filter((bar) => (bar.table.space === "io") === (space === "pio"))
-      .flatMap((bar): Region[] => {
-        const base = this.#address(bar);
-        return base === null ? [] : [{ base, size: bar.table.size, target: bar.target, label: bar.label }];
-      });
+  /** The regions it decodes now, so far as the bridges above let accesses through. */
+  regions(space: Space): Region[] {
+    const regions = this.poweredDown ? [] : this.#decoder.regions(space);
+    const within = this.parent === null ? null : this.parent.passes(space);
+    return within === null ? regions : regions.map((region) => ({ ...region, within }));
+  }
+
+  /** A bridge's windows, and of those what the bridges above let through. */
+  passes(space: Space): Interval[] {
+    if (this.bridge === null || this.poweredDown) return [];
+    return through(this.parent === null ? null : this.parent.passes(space), this.bridge.windows(space));
+  }
+
+  /** Where a chipset's register puts the ECAM window; null: nowhere. */
+  ecam(): { base: number; buses: number } | null {
+    return this.plan.device.ecam?.(registersOf(this.config) as Record<string, Register>) ?? null;
+  }
+
+  /** Put a number on it, or take it away: which bus its bridge has. */
+  moveTo(segment: number, bus: number | null): void {
+    const { devfn } = this.plan;
+    this.sbdf = bus === null ? null : sbdf(segment, bus, devfn >>> 3, devfn & 7);
   }
 
   #everythingChanged(): void {
+    if (this.bridge !== null) this.#changes.functions = true;
     this.#changes.decode = true;
     this.#changes.intx = true;
     this.#changes.messages = true;
@@ -202,20 +215,19 @@ export class PciFunction {
     }
   }
 
-  #block(index: number): RegisterBlock {
-    return this.#blocks.find((one) => one.index === index)?.block as RegisterBlock;
+  /** The reset of the bus behind goes down to everything there. Source: PCI-to-PCI Bridge 1.2, 3.2.5.18. */
+  #attachBridge(): void {
+    const control = registersOf(this.config)["BRIDGE_CONTROL"] as Register;
+    control.onWrite((_raw, _mask, before) => {
+      if ((control.value & ~before & BRIDGE_CONTROL.busReset) !== 0) this.#resetBehind();
+    });
   }
 
-  #placeOfPower(): number | null {
-    const power = this.plan.tables.capabilities.find(({ capability }) => capability.id === CAPABILITY.power);
-    return power === undefined ? null : this.config.placeNamed(`${power.capability.name}_CONTROL`);
-  }
-
-  #address(bar: DecodedBar): number | null {
-    const low = this.config.read(bar.at, 4);
-    if (bar.isRom && (low & BAR.romEnable) === 0) return null;
-    const high = bar.table.space === "mem64" ? this.config.read(bar.at + 4, 4) : 0;
-    return barAddress(bar.table, low, high);
+  #resetBehind(): void {
+    for (const child of this.children) {
+      child.reset();
+      child.#resetBehind();
+    }
   }
 
   #intx(): Intx {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-/** The type 0 header as rows: configuration space is a block of registers like any other. */
+/** Headers as rows: configuration space is a block of registers like any other. */
 
 import { IoreqdError } from "../base/errors.js";
 import { hex } from "../base/hex.js";
 import type { BlockTable, RegisterRow, Row } from "../bus/table.js";
-import { BAR, COMMAND, CONFIG, MULTI_FUNCTION, STATUS } from "../spec/pci.js";
+import { BAR, BRIDGE, COMMAND, CONFIG, MULTI_FUNCTION, STATUS, TYPE_1 } from "../spec/pci.js";
+import { BRIDGE_BARS, bridgeRows } from "./bridge.js";
 import { msixBarRows } from "./capabilities/interrupts.js";
 import { type Capability, capabilityRows, configSize, type PlacedCapability, placeCapabilities } from "./capability.js";
 import type { BarTable, BarTables, OptionValues, PciDevice } from "./define.js";
@@ -18,6 +19,9 @@ export function barsOf(device: PciDevice): Array<[index: number, bar: BarTable]>
     .map(([index, bar]): [number, BarTable] => [Number(index), bar as BarTable])
     .sort(([a], [b]) => a - b);
 }
+
+/** Base address registers of a type 0 header. */
+const BARS = 6;
 
 /** Where a function stands, as far as its tables say so. */
 export interface Standing {
@@ -85,9 +89,10 @@ function headerRows(
   { multiFunction }: Standing,
 ): Record<string, Row> {
   const { ident } = device;
+  const bridge = device.bridge !== undefined;
   const commandBits =
-    (bars.some(([, bar]) => bar.space === "io") ? COMMAND.io : 0) |
-    (romSize > 0 || bars.some(([, bar]) => bar.space !== "io") ? COMMAND.memory : 0) |
+    (bridge || bars.some(([, bar]) => bar.space === "io") ? COMMAND.io : 0) |
+    (bridge || romSize > 0 || bars.some(([, bar]) => bar.space !== "io") ? COMMAND.memory : 0) |
     COMMAND.busMaster |
     COMMAND.parityResponse |
     COMMAND.serr |
@@ -102,20 +107,31 @@ function headerRows(
     CLASS: { at: CONFIG.classCode + 1, width: 2, reset: (ident.classCode >>> 8) & 0xffff },
     CACHE_LINE_SIZE: { at: CONFIG.cacheLine, width: 1, rw: 0xff },
     LATENCY_TIMER: { at: CONFIG.latency, width: 1 },
-    HEADER_TYPE: { at: CONFIG.headerType, width: 1, reset: multiFunction ? MULTI_FUNCTION : 0 },
+    HEADER_TYPE: {
+      at: CONFIG.headerType,
+      width: 1,
+      reset: (multiFunction ? MULTI_FUNCTION : 0) | (bridge ? TYPE_1 : 0),
+    },
     BIST: { at: CONFIG.bist, width: 1 },
-    SUBSYSTEM_VENDOR_ID: { at: CONFIG.subsystemVendor, width: 2, reset: ident.subsystemVendor ?? 0 },
-    SUBSYSTEM_ID: { at: CONFIG.subsystem, width: 2, reset: ident.subsystem ?? 0 },
     INTERRUPT_LINE: { at: CONFIG.interruptLine, width: 1, rw: 0xff },
     INTERRUPT_PIN: {
       at: CONFIG.interruptPin,
       width: 1,
       reset: device.intx === undefined ? 0 : " ABCD".indexOf(device.intx),
     },
+    ...(bridge ? bridgeRows : subsystemRows(device)),
   };
   for (const [index, bar] of bars) Object.assign(regs, barRows(index, bar));
-  if (romSize > 0) regs["ROM"] = { at: CONFIG.rom, width: 4, rw: (-romSize | BAR.romEnable) >>> 0 };
+  if (romSize > 0)
+    regs["ROM"] = { at: bridge ? BRIDGE.rom : CONFIG.rom, width: 4, rw: (-romSize | BAR.romEnable) >>> 0 };
   return regs;
+}
+
+function subsystemRows({ ident }: PciDevice): Record<string, Row> {
+  return {
+    SUBSYSTEM_VENDOR_ID: { at: CONFIG.subsystemVendor, width: 2, reset: ident.subsystemVendor ?? 0 },
+    SUBSYSTEM_ID: { at: CONFIG.subsystem, width: 2, reset: ident.subsystem ?? 0 },
+  };
 }
 
 /** The low bits say what it is; the writable ones are the address, so writing ones reads back the size. */
@@ -133,15 +149,19 @@ function barRows(index: number, bar: BarTable): Record<string, RegisterRow> {
 
 function checkBars(device: PciDevice, bars: ReadonlyArray<[number, BarTable]>): void {
   const taken = new Set<number>();
+  const most = device.bridge === undefined ? BARS : BRIDGE_BARS;
   for (const [index, bar] of bars) {
     const slots = bar.space === "mem64" ? [index, index + 1] : [index];
-    if (slots.some((slot) => !Number.isInteger(slot) || slot < 0 || slot > 5 || taken.has(slot))) {
-      throw invalid(device, `BAR ${index} (${bar.space}) does not fit: there are six, and a mem64 takes two`);
+    if (slots.some((slot) => !Number.isInteger(slot) || slot < 0 || slot >= most || taken.has(slot))) {
+      throw invalid(device, `BAR ${index} (${bar.space}) does not fit: there are ${most}, and a mem64 takes two`);
     }
     for (const slot of slots) taken.add(slot);
-    const [least, most] = bar.space === "io" ? [4, 256] : [16, 2 ** 31];
-    if (!Number.isInteger(Math.log2(bar.size)) || bar.size < least || bar.size > most) {
-      throw invalid(device, `BAR ${index} has ${bar.size} bytes; a power of two from ${least} to ${most} is possible`);
+    const [least, largest] = bar.space === "io" ? [4, 256] : [16, 2 ** 31];
+    if (!Number.isInteger(Math.log2(bar.size)) || bar.size < least || bar.size > largest) {
+      throw invalid(
+        device,
+        `BAR ${index} has ${bar.size} bytes; a power of two from ${least} to ${largest} is possible`,
+      );
     }
   }
 }

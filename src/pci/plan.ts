@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** From a list of devices to places in the arena: done before anything is created, so mistakes cost nothing. */
 
-import { IoreqdError } from "../base/errors.js";
-import { busOf, formatSbdf, functionOf, type Sbdf, segmentOf } from "../base/ids.js";
+import type { Sbdf } from "../base/ids.js";
 import { blockSpan } from "../bus/block.js";
 import { type BlockTable, isBytes, resolveTable, rowLength } from "../bus/table.js";
 import { placeFields } from "../state/fields.js";
@@ -10,21 +9,39 @@ import { type DeviceDescription, LayoutBuilder, type PlaceDescription } from "..
 import type { OptionValues, PciDevice } from "./define.js";
 import { type FunctionTables, functionTables, type Standing } from "./header.js";
 import { MESSAGE_STATE_BYTES } from "./messages.js";
+import { type FunctionPlace, isMultiFunction, placesOf } from "./places.js";
 import { romSize } from "./rom.js";
 import { placeTimers } from "./timers.js";
+import { checkWindows, type HostWindows } from "./windows.js";
 
 /** A device as the operator asked for it. */
 export interface DeviceRequest {
   readonly device: PciDevice;
+  /** Where it goes on a root bus; behind a bridge only the device and function of it count. */
   readonly sbdf: Sbdf;
+  /** What others call it. */
+  readonly id?: string;
+  /** The id of the bridge it is behind; on a root bus unless told. */
+  readonly bus?: string;
   readonly options: OptionValues;
   /** Contents of a ROM file that replaces the device's own. */
   readonly rom?: Uint8Array;
 }
 
+/** What every machine has: one host bridge, of which the processor sees no windows. */
+const FIRST_HOST: HostWindows = { segment: 0, bus: 0 };
+
 /** A function with its tables complete and its places given. Offsets in the arena's data area. */
 export interface FunctionPlan {
-  readonly sbdf: Sbdf;
+  /** "0000:00:10.0", and behind a bridge there "0000:00:1c.0/00.0": what stays when bus numbers change. */
+  readonly path: string;
+  readonly id: string | null;
+  /** Its address on a root bus; null behind a bridge. */
+  readonly root: Sbdf | null;
+  /** Path of the bridge it is behind; null on a root bus. */
+  readonly parent: string | null;
+  /** Device 7:3 and function 2:0 on its bus. */
+  readonly devfn: number;
   readonly device: PciDevice;
   readonly options: OptionValues;
   readonly standing: Standing;
@@ -34,6 +51,7 @@ export interface FunctionPlan {
   readonly at: {
     readonly config: number;
     readonly bars: Readonly<Record<number, number>>;
+    readonly ports: Readonly<Record<string, number>>;
     readonly state: number;
     readonly timers: number;
     readonly intx: number;
@@ -44,33 +62,35 @@ export interface FunctionPlan {
 
 export interface TreePlan {
   readonly functions: readonly FunctionPlan[];
+  readonly hosts: readonly HostWindows[];
   /** Bytes of the data area. */
   readonly dataLength: number;
   /** JSON of ArenaLayout. */
   readonly layout: string;
 }
 
-/** Throws TABLE_INVALID, or SLOT_TAKEN / NO_FUNCTION_0 where the addresses don't make a bus. */
-export function planTree(requests: readonly DeviceRequest[]): TreePlan {
-  checkAddresses(requests);
+/** Throws TABLE_INVALID, or BUS_UNKNOWN, SLOT_TAKEN, NO_FUNCTION_0, WINDOW_INVALID where it makes no tree of buses. */
+export function planTree(requests: readonly DeviceRequest[], hosts: readonly HostWindows[] = [FIRST_HOST]): TreePlan {
+  checkWindows(hosts);
+  const places = placesOf(requests, hosts);
   const builder = new LayoutBuilder();
-  const functions = [...requests]
-    .sort((a, b) => a.sbdf - b.sbdf)
-    .map((request) => planFunction(builder, request, isMultiFunction(requests, request.sbdf)));
-  return { functions, dataLength: builder.length, layout: builder.toJSON() };
+  const functions = places.map((place) => planFunction(builder, place, isMultiFunction(places, place)));
+  return { functions, hosts, dataLength: builder.length, layout: builder.toJSON() };
 }
 
-function planFunction(builder: LayoutBuilder, request: DeviceRequest, multiFunction: boolean): FunctionPlan {
-  const { device, sbdf, options } = request;
+function planFunction(builder: LayoutBuilder, place: FunctionPlace, multiFunction: boolean): FunctionPlan {
+  const { request, path, parent } = place;
+  const { device, options } = request;
   const rom = request.rom ?? device.rom ?? new Uint8Array();
-  const standing: Standing = { rootBus: true, multiFunction };
+  const standing: Standing = { rootBus: parent === null, multiFunction };
   const tables = functionTables(device, options, romSize(rom.length), standing);
-  const entry = builder.device(formatSbdf(sbdf), device.name);
+  const entry = builder.device(path, device.name);
+  const blocks = <K extends string | number>(prefix: string, list: ReadonlyArray<readonly [K, BlockTable]>) =>
+    Object.fromEntries(list.map(([key, table]) => [key, placeBlock(builder, entry, `${prefix}${key}`, table)]));
   const at = {
     config: placeBlock(builder, entry, "config", tables.config),
-    bars: Object.fromEntries(
-      tables.bars.map(([index, bar]) => [index, placeBlock(builder, entry, `bar${index}`, bar)]),
-    ),
+    bars: blocks("bar", tables.bars),
+    ports: blocks("", Object.entries(device.ports ?? {})),
     state: placeGroup(builder, entry, "state", placeFields(device.state ?? {})),
     timers: placeGroup(builder, entry, "timers", placeTimers(device.timers ?? [])),
     intx: placeGroup(builder, entry, "intx", {
@@ -82,7 +102,20 @@ function planFunction(builder: LayoutBuilder, request: DeviceRequest, multiFunct
       length: MESSAGE_STATE_BYTES,
     }),
   };
-  return { sbdf, device, options, standing, tables, rom, romSize: romSize(rom.length), at };
+  return {
+    path,
+    id: request.id ?? null,
+    root: parent === null ? request.sbdf : null,
+    parent,
+    devfn: request.sbdf & 0xff,
+    device,
+    options,
+    standing,
+    tables,
+    rom,
+    romSize: romSize(rom.length),
+    at,
+  };
 }
 
 function placeGroup(
@@ -105,42 +138,4 @@ function placeBlock(builder: LayoutBuilder, entry: DeviceDescription, name: stri
     }),
   );
   return builder.group(entry, name, blockSpan(rows), places);
-}
-
-/** Function 0 must exist where any other does: a guest that finds none looks no further. Source: PCI 3.0 3.2.2.3.4. */
-function checkAddresses(requests: readonly DeviceRequest[]): void {
-  for (const { sbdf, device } of requests) {
-    if (segmentOf(sbdf) === 0 && busOf(sbdf) === 0) continue;
-    throw new IoreqdError(
-      "BUS_UNKNOWN",
-      `${device.name} is to be at ${formatSbdf(sbdf)}; there is only bus 0 of segment 0, so give addr=device.function`,
-      { sbdf: formatSbdf(sbdf) },
-    );
-  }
-  const taken = new Map<number, string>();
-  for (const { sbdf, device } of requests) {
-    const other = taken.get(sbdf);
-    if (other !== undefined) {
-      throw new IoreqdError(
-        "SLOT_TAKEN",
-        `${device.name} is to be at ${formatSbdf(sbdf)}, where ${other} is already; give one of them another addr=`,
-        { sbdf: formatSbdf(sbdf) },
-      );
-    }
-    taken.set(sbdf, device.name);
-  }
-  for (const { sbdf, device } of requests) {
-    if (functionOf(sbdf) !== 0 && !taken.has(sbdf & ~7)) {
-      throw new IoreqdError(
-        "NO_FUNCTION_0",
-        `${device.name} is function ${functionOf(sbdf)} of a device without function 0, which no guest would find; put one at ${formatSbdf((sbdf & ~7) as Sbdf)}`,
-        { sbdf: formatSbdf(sbdf) },
-      );
-    }
-  }
-}
-
-/** More than one function at this device's address? Bit 7 of the header type says so. */
-function isMultiFunction(requests: readonly DeviceRequest[], sbdf: Sbdf): boolean {
-  return requests.filter((request) => (request.sbdf & ~7) === (sbdf & ~7)).length > 1;
 }

@@ -3,51 +3,59 @@
  * The tree of PCI functions: routes an access to a block of registers, and
  * tells the hypervisor what followed from it (functions, ranges, lines,
  * messages) once the access is committed.
- *
- * Bridges and ECAM will route here too.
  */
 
-import { deviceOf, type Sbdf } from "../base/ids.js";
+import type { Sbdf } from "../base/ids.js";
 import { Access } from "../bus/access.js";
-import { AddressMap, difference, type Interval, type Region, type Segment } from "../bus/address-map.js";
+import {
+  AddressMap,
+  type Description,
+  type Interval,
+  nobodyAt,
+  type Region,
+  type Segment,
+} from "../bus/address-map.js";
 import { TYPE } from "../spec/xen-ioreq.js";
 import type { Arena } from "../state/arena.js";
+import { Claims } from "./claims.js";
+import type { Space } from "./decode.js";
 import { type Changes, PciFunction } from "./function.js";
+import { HostRegions } from "./host-regions.js";
+import { number, rootPin } from "./numbering.js";
 import type { TreePlan } from "./plan.js";
 import type { DeviceRights, PciHost } from "./rights.js";
-
-const SPACES = ["pio", "mmio"] as const;
-type Space = (typeof SPACES)[number];
-
-/** Which device and register an access concerns, for logs. */
-export interface Description {
-  /** "0000:00:10.0 edu bar0", "0000:00:10.0 edu config", or "" where nobody is. */
-  device: string;
-  register: string;
-  offset: number;
-}
+import { configDescription } from "./windows.js";
 
 export class PciTree {
   readonly functions: readonly PciFunction[];
   readonly access = new Access();
   readonly #bySbdf = new Map<number, PciFunction>();
+  /** Ports of the processor's own; a host bridge with an aperture has others, behind it. */
   readonly #ports = new AddressMap();
   readonly #memory = new AddressMap();
-  readonly #claimed: Record<Space, Interval[]> = { pio: [], mmio: [] };
-  readonly #claimedFunctions = new Set<Sbdf>();
-  readonly #lines = new Map<number, boolean>();
+  readonly #windows: HostRegions;
   readonly #changes: Changes = { functions: true, decode: true, intx: true, messages: true };
   readonly #hasTimers: readonly PciFunction[];
   readonly #hasMessages: readonly PciFunction[];
   #host: PciHost | null = null;
+  #claims: Claims | null = null;
   /** Accesses that nobody answered. */
   unclaimed = 0;
 
   constructor(plan: TreePlan, arena: Arena) {
-    this.functions = plan.functions.map((fn) => new PciFunction(fn, arena, this.access, this.#changes));
-    for (const fn of this.functions) this.#bySbdf.set(fn.sbdf, fn);
-    this.#hasTimers = this.functions.filter((fn) => (fn.plan.device.timers ?? []).length > 0);
-    this.#hasMessages = this.functions.filter((fn) => fn.messages.present);
+    const functions: PciFunction[] = [];
+    for (const one of plan.functions) {
+      const parent = functions.find((fn) => fn.plan.path === one.parent) ?? null;
+      functions.push(new PciFunction(one, parent, arena, this.access, this.#changes));
+    }
+    this.functions = functions;
+    this.#windows = new HostRegions(plan.hosts, {
+      functionAt: (at) => this.functionAt(at),
+      nobody: () => this.#nobody(),
+    });
+    this.#hasTimers = functions.filter((fn) => (fn.plan.device.timers ?? []).length > 0);
+    this.#hasMessages = functions.filter((fn) => fn.messages.present);
+    this.#number();
   }
 
   /** Give every device its rights and run its code; then, for a new arena, reset it. */
@@ -63,6 +71,7 @@ export class PciTree {
   /** From now on `flush` tells this hypervisor. */
   connect(host: PciHost): void {
     this.#host = host;
+    this.#claims = new Claims(host);
     this.#changes.functions = true;
     this.#changes.decode = true;
     this.#changes.intx = true;
@@ -112,13 +121,13 @@ export class PciTree {
   describe(type: number, hi: number, lo: number, width: number): Description {
     if (type === TYPE.pciConfig) {
       const fn = this.#bySbdf.get(hi >>> 0);
-      if (fn === undefined) return { device: "", register: "", offset: lo };
-      return { device: `${fn.label} config`, register: fn.config.nameAt(lo, width), offset: lo };
+      return fn === undefined ? nobodyAt(lo) : configDescription(fn, lo, width);
     }
     const segment = this.#find(type, hi, lo);
-    if (segment === null) return { device: "", register: "", offset: lo };
+    if (segment === null) return nobodyAt(lo);
+    const { target, label } = segment.region;
     const offset = segment.offset(lo);
-    return { device: segment.region.label, register: segment.region.target.nameAt(offset, width), offset };
+    return target.describe?.(offset, width) ?? { device: label, register: target.nameAt(offset, width), offset };
   }
 
   #find(type: number, hi: number, lo: number): Segment | null {
@@ -164,18 +173,12 @@ export class PciTree {
    * refuses; this is for when somebody asked for the function and can be told. Throws what PciHost throws.
    */
   claimFunctions(): void {
-    const host = this.#host;
-    if (host === null) return;
-    for (const { sbdf } of this.functions) {
-      if (this.#claimedFunctions.has(sbdf)) continue;
-      host.mapFunction(sbdf);
-      this.#claimedFunctions.add(sbdf);
-    }
+    this.#claims?.addFunctions(this.#bySbdf.keys() as Iterable<Sbdf>);
   }
 
   /** Ranges claimed with the hypervisor now. */
   claimed(space: Space): readonly Interval[] {
-    return this.#claimed[space];
+    return this.#claims?.ranges(space) ?? [];
   }
 
   /** Let go of the process's timers. */
@@ -183,67 +186,51 @@ export class PciTree {
     for (const fn of this.functions) fn.timers.detach();
   }
 
-  /** As with ranges: what is new first, then what is gone. */
   #syncFunctions(): void {
     this.#changes.functions = false;
-    const host = this.#host;
-    if (host === null) return;
-    const claimed = this.#claimedFunctions;
-    const wanted = new Set(this.functions.map(({ sbdf }) => sbdf));
-    for (const sbdf of wanted) {
-      if (!claimed.has(sbdf) && this.#attempt("claim a function", () => host.mapFunction(sbdf))) claimed.add(sbdf);
+    this.#number();
+    this.#changes.decode = true;
+    this.#claims?.syncFunctions(new Set(this.#bySbdf.keys() as Iterable<Sbdf>));
+  }
+
+  /** Give every function the number that the bridges above say. */
+  #number(): void {
+    for (const bridge of number(this.functions)) {
+      this.#host?.refused("pass on a bus number that is another's, or outside of the bridge above", bridge.label);
     }
-    for (const sbdf of [...claimed]) {
-      if (wanted.has(sbdf)) continue;
-      this.#attempt("give up a function", () => host.unmapFunction(sbdf));
-      claimed.delete(sbdf);
-    }
+    this.#bySbdf.clear();
+    for (const fn of this.functions) if (fn.sbdf !== null) this.#bySbdf.set(fn.sbdf, fn);
   }
 
   /**
-   * New ranges are mapped before old ones are unmapped, so an address that stays
-   * decoded is never without an owner. Xen holds the union: overlapping BARs are
-   * one range there, and which one answers is settled here (lowest address of
-   * function, then of BAR).
+   * Xen holds the union of what is decoded: overlapping BARs are one range there, and which one answers is
+   * settled here. Windows of a host bridge come first, then the lowest function, then the lowest BAR.
    */
   #syncRanges(): void {
     this.#changes.decode = false;
-    for (const space of SPACES) {
-      const regions = this.functions.flatMap((fn): Region[] => fn.regions(space));
-      const map = space === "pio" ? this.#ports : this.#memory;
-      map.set(regions);
-      const host = this.#host;
-      if (host === null) continue;
-      const wanted = map.intervals();
-      const had = this.#claimed[space];
-      const now = [...had];
-      for (const { first, last } of difference(wanted, had)) {
-        if (this.#attempt(`map ${space} range`, () => host.mapRange(space, first, last))) now.push({ first, last });
-      }
-      const gone = difference(had, wanted);
-      for (const { first, last } of gone)
-        this.#attempt(`unmap ${space} range`, () => host.unmapRange(space, first, last));
-      this.#claimed[space] = difference(now, gone).sort((a, b) => a.first - b.first);
-    }
+    const apertures = this.#windows.apertureOf.bind(this.#windows);
+    const ports = this.functions.filter((fn) => apertures(fn) === null);
+    this.#windows.syncPorts(this.functions);
+    this.#ports.set(ports.flatMap((fn): Region[] => fn.regions("pio")));
+    this.#memory.set([
+      ...this.#windows.regions(this.functions),
+      ...this.functions.flatMap((fn): Region[] => fn.regions("mmio")),
+    ]);
+    this.#claims?.syncRanges("pio", this.#ports.intervals());
+    this.#claims?.syncRanges("mmio", this.#memory.intervals());
   }
 
-  /** Functions of a device that share a pin share its wire. */
+  /** Functions whose pins end on the same wire share it. */
   #syncLines(): void {
     this.#changes.intx = false;
-    const host = this.#host;
-    if (host === null) return;
     const wanted = new Map<number, boolean>();
     for (const fn of this.functions) {
       if (fn.plan.device.intx === undefined) continue;
-      const wire = deviceOf(fn.sbdf) * 4 + "ABCD".indexOf(fn.plan.device.intx);
+      const { device, pin } = rootPin(fn, "ABCD".indexOf(fn.plan.device.intx));
+      const wire = device * 4 + pin;
       wanted.set(wire, (wanted.get(wire) ?? false) || fn.intxAsserted);
     }
-    for (const [wire, asserted] of wanted) {
-      if ((this.#lines.get(wire) ?? false) === asserted) continue;
-      if (this.#attempt("set interrupt line", () => host.setIntx(wire >>> 2, wire & 3, asserted))) {
-        this.#lines.set(wire, asserted);
-      }
-    }
+    this.#claims?.syncLines(wanted);
   }
 
   #sendMessages(): void {
@@ -260,14 +247,4 @@ export class PciTree {
       this.#host?.refused("send a message-signalled interrupt", error);
     }
   };
-
-  #attempt(what: string, act: () => void): boolean {
-    try {
-      act();
-      return true;
-    } catch (error) {
-      this.#host?.refused(what, error);
-      return false;
-    }
-  }
 }

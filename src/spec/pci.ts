@@ -51,12 +51,41 @@ export const STATUS = {
 } as const;
 
 export const MULTI_FUNCTION = 0x80;
+/** Header layout of a bridge. */
+export const TYPE_1 = 0x01;
+
+/** Offsets in bytes: what a type 1 header has instead. PCI-to-PCI Bridge 1.2, 3.2. */
+export const BRIDGE = {
+  primary: 0x18,
+  secondary: 0x19,
+  subordinate: 0x1a,
+  secondaryLatency: 0x1b,
+  ioBase: 0x1c,
+  ioLimit: 0x1d,
+  secondaryStatus: 0x1e,
+  memoryBase: 0x20,
+  memoryLimit: 0x22,
+  prefetchBase: 0x24,
+  prefetchLimit: 0x26,
+  prefetchBaseHigh: 0x28,
+  prefetchLimitHigh: 0x2c,
+  ioBaseHigh: 0x30,
+  ioLimitHigh: 0x32,
+  rom: 0x38,
+  control: 0x3e,
+} as const;
+
+/** Bridge Control. PCI-to-PCI Bridge 1.2, 3.2.5.18. */
+export const BRIDGE_CONTROL = { parity: 1 << 0, serr: 1 << 1, masterAbort: 1 << 5, busReset: 1 << 6 } as const;
+
+/** Both windows for prefetchable memory can be 64 bits wide: the low bits of base and limit say so. */
+export const PREFETCH_64 = 0x1;
 
 /** Low bits of a base address register. PCI 3.0 6.2.5.1. */
 export const BAR = { io: 0x1, mem64: 0x4, prefetchable: 0x8, romEnable: 0x1 } as const;
 
 /** PCI 3.0 appendix H; PCI Express 3.0 7.8. */
-export const CAPABILITY = { power: 0x01, msi: 0x05, vendor: 0x09, express: 0x10, msix: 0x11 } as const;
+export const CAPABILITY = { power: 0x01, msi: 0x05, vendor: 0x09, subsystem: 0x0d, express: 0x10, msix: 0x11 } as const;
 
 /** PCI Express 3.0 7.10 to 7.28. */
 export const EXTENDED_CAPABILITY = { aer: 0x0001, serialNumber: 0x0003, vendor: 0x000b, ari: 0x000e } as const;
@@ -114,3 +143,27 @@ export const EXPRESS = {
   correctable: 0x0000_f1c1,
   advisory: 1 << 13,
 } as const;
+
+/** Slot registers of a port. PCI Express Base 3.0 7.8.9 to 7.8.11. */
+export const SLOT = {
+  /** Attention button, power controller, both indicators, surprise, hot-plug; no command-completed events. */
+  capabilities: 0x0004_007b,
+  /** Power on, its indicator on, the attention indicator off. */
+  controlReset: 0x01c0,
+  controlWritable: 0x17fb,
+  /** Control: what is to interrupt. */
+  buttonEnable: 1 << 0,
+  presenceEnable: 1 << 3,
+  interruptEnable: 1 << 5,
+  powerOff: 1 << 10,
+  linkEnable: 1 << 12,
+  /** Status: cleared by writing ones, but for `present`. */
+  buttonPressed: 1 << 0,
+  presenceChanged: 1 << 3,
+  present: 1 << 6,
+  linkChanged: 1 << 8,
+  events: 0x0119,
+} as const;
+
+/** Link Status: the data link layer is active. PCI Express Base 3.0 7.8.8. */
+export const LINK_ACTIVE = 1 << 13;

@@ -21,8 +21,8 @@ export interface GroupDescription {
 }
 
 export interface DeviceDescription {
-  /** "0000:00:10.0" */
-  sbdf: string;
+  /** "0000:00:10.0", behind a bridge "0000:00:1c.0/00.0". */
+  path: string;
   device: string;
   groups: GroupDescription[];
 }
@@ -41,8 +41,8 @@ export class LayoutBuilder {
     return this.#next;
   }
 
-  device(sbdf: string, device: string): DeviceDescription {
-    const description: DeviceDescription = { sbdf, device, groups: [] };
+  device(path: string, device: string): DeviceDescription {
+    const description: DeviceDescription = { path, device, groups: [] };
     this.layout.devices.push(description);
     return description;
   }

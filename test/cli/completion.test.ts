@@ -76,7 +76,13 @@ test("an option's choices are offered, also after =", () => {
 test("devices are offered by name, and modules by path", () =>
   withDirectory((directory) => {
     writeFileSync(join(directory, "doorbell.ts"), "");
-    expect(offered("ioreqd run --device p")).toEqual(["pci-serial", "pci-testdev", "pvpanic"]);
+    expect(offered("ioreqd run --device p")).toEqual([
+      "pci-bridge",
+      "pcie-root-port",
+      "pci-serial",
+      "pci-testdev",
+      "pvpanic",
+    ]);
     expect(offered("ioreqd run -d 1 -D ed")).toEqual(["edu"]);
     expect(offered("ioreqd explain cou")).toEqual(["counter"]);
     expect(offered(`ioreqd explain ${directory}/`)).toEqual([join(directory, "doorbell.ts")]);

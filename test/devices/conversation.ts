@@ -3,6 +3,7 @@
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { sbdf } from "../../src/base/ids.js";
 import type { PciDevice } from "../../src/pci/define.js";
 import { Machine, MEMORY, PORTS } from "../support/machine.js";
 
@@ -13,8 +14,10 @@ export class Conversation {
   readonly machine: Machine;
   readonly #lines: string[] = [];
 
-  constructor(device: PciDevice, options: Record<string, string | number> = {}) {
-    this.machine = new Machine([{ device, options }]);
+  /** `behind`: what stands behind the device, which is a bridge then. */
+  constructor(device: PciDevice, options: Record<string, string | number> = {}, behind: readonly PciDevice[] = []) {
+    const below = behind.map((one, index) => ({ device: one, sbdf: sbdf(0, 0, index, 0), bus: "bridge" }));
+    this.machine = new Machine([{ device, options, id: "bridge" }, ...below]);
     this.machine.place();
   }
 
@@ -42,6 +45,20 @@ export class Conversation {
   config(offset: number, value: number, width: 1 | 2 | 4 = 4): void {
     this.#lines.push(`W config+0x${offset.toString(16)}/${width} = 0x${(value >>> 0).toString(16)}`);
     this.machine.configWrite(0, offset, value, width);
+    this.#effects();
+  }
+
+  configRead(offset: number, width: 1 | 2 | 4 = 4, fn = 0): void {
+    const value = this.machine.configRead(fn, offset, width);
+    const whose = fn === 0 ? "" : ` of ${this.machine.tree.functions[fn]?.plan.path}`;
+    this.#lines.push(`R config+0x${offset.toString(16)}/${width}${whose} = 0x${value.toString(16)}`);
+    this.#effects();
+  }
+
+  port(port: number, value: number, width: 1 | 2 | 4): void {
+    this.#lines.push(`W port 0x${port.toString(16)}/${width} = 0x${(value >>> 0).toString(16)}`);
+    this.machine.out(port, value, width);
+    this.#lines.push(`R port 0x${port.toString(16)}/${width} = 0x${this.machine.in(port, width).toString(16)}`);
     this.#effects();
   }
 

@@ -6,9 +6,12 @@ import { counter } from "../../src/devices/counter.js";
 import { edu } from "../../src/devices/edu.js";
 import { devices } from "../../src/devices/index.js";
 import { msixProbe } from "../../src/devices/msix-probe.js";
+import { pciBridge } from "../../src/devices/pci-bridge.js";
 import { pciSerial } from "../../src/devices/pci-serial.js";
 import { pciTestdev } from "../../src/devices/pci-testdev.js";
+import { pcieRootPort } from "../../src/devices/pcie-root-port.js";
 import { pvpanic } from "../../src/devices/pvpanic.js";
+import { q35Host } from "../../src/devices/q35-host.js";
 import { Conversation, GOLDEN } from "./conversation.js";
 
 test("edu", async () => {
@@ -183,6 +186,57 @@ test("msix-probe", () => {
   talk.w(0, 0x40, 1);
   for (const at of [0x44, 0x48, 0x4c, 0x50]) talk.r(0, at);
   talk.end("msix-probe");
+});
+
+test("pci-bridge", () => {
+  const talk = new Conversation(pciBridge, {}, [counter]);
+  talk.say("behind a bridge without bus numbers nobody is reached");
+  talk.configRead(0x00, 4, 1);
+  talk.say("bus 1 behind it: Xen is told of what is there");
+  talk.config(0x18, 0x0001_0100);
+  talk.configRead(0x00, 4, 1);
+  talk.say("a window for memory, and a BAR in it");
+  talk.config(0x20, 0xf000_f000);
+  talk.machine.configWrite(1, 0x10, 0xf000_0000);
+  talk.machine.configWrite(1, 0x04, 2, 2);
+  talk.configRead(0x10, 4, 1);
+  talk.say("the window moves away, and takes the BAR's range with it");
+  talk.config(0x20, 0xf010_f010);
+  talk.say("bus 2 instead of 1");
+  talk.config(0x18, 0x0002_0200);
+  talk.end("pci-bridge");
+});
+
+test("pcie-root-port", () => {
+  const talk = new Conversation(pcieRootPort, { slot: 3 }, [counter]);
+  const [port] = talk.machine.tree.functions;
+  talk.say("slot 3; something is in it, its link is active");
+  talk.configRead(0x74);
+  talk.configRead(0x7a, 2);
+  talk.configRead(0x72, 2);
+  talk.say("interrupts for button, presence and link");
+  talk.config(0x78, 0x11e9, 2);
+  talk.say("somebody wants the device back: the button is pressed");
+  talk.machine.engine.host(() => void port?.slot.request());
+  talk.configRead(0x7a, 2);
+  talk.config(0x7a, 0x0001, 2);
+  talk.say("the guest lets go, and switches the slot off");
+  talk.config(0x78, 0x15e9, 2);
+  talk.configRead(0x7a, 2);
+  talk.configRead(0x72, 2);
+  talk.end("pcie-root-port");
+});
+
+test("q35-host", () => {
+  const talk = new Conversation(q35Host);
+  talk.say("CF8 keeps what is written, so configuration mechanism 1 is found");
+  talk.port(0xcf8, 0x8000_0000, 4);
+  talk.say("the ECAM window: on at 0xe0000000, then at 0xb0000000 with 64 buses, then off");
+  talk.configRead(0x60);
+  talk.config(0x60, 0xe000_0001);
+  talk.config(0x60, 0xb000_0005);
+  talk.config(0x60, 0xb000_0004);
+  talk.end("q35-host");
 });
 
 test("every device of the list has a golden trace and a page in docs/devices", () => {

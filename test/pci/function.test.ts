@@ -171,7 +171,7 @@ test("ids are read-only, and status errors are cleared by ones", () => {
 
 test.each([
   ["a device on a slot that is taken", [sbdf(0, 0, 5, 0), sbdf(0, 0, 5, 0)], "where every is already"],
-  ["a device on another bus", [sbdf(0, 1, 5, 0)], "there is only bus 0 of segment 0"],
+  ["a device on another bus", [sbdf(0, 1, 5, 0)], "the root buses (segment:bus) are 0:0"],
   ["a function without a function 0", [sbdf(0, 0, 5, 1)], "without function 0"],
 ])("%s is refused before anything is created", (_name, addresses, message) => {
   expect(() => new Machine(addresses.map((at) => ({ device: every, sbdf: at })))).toThrow(message);

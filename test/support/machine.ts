@@ -13,6 +13,7 @@ import type { OptionValues, PciDevice } from "../../src/pci/define.js";
 import { planTree } from "../../src/pci/plan.js";
 import type { PciHost } from "../../src/pci/rights.js";
 import { PciTree } from "../../src/pci/tree.js";
+import type { HostWindows } from "../../src/pci/windows.js";
 import { DIR_READ, IOREQ, PAGE_SIZE, STATE, STATE_MASK, TYPE } from "../../src/spec/xen-ioreq.js";
 import { Arena, arenaSize, HOST_RECORD, PHASE } from "../../src/state/arena.js";
 
@@ -34,6 +35,8 @@ export interface DeviceUnderTest {
   device: PciDevice;
   options?: OptionValues;
   sbdf?: Sbdf;
+  id?: string;
+  bus?: string;
   rom?: Uint8Array;
 }
 
@@ -59,12 +62,12 @@ export class Machine {
   readonly page = new ArrayBuffer(PAGE_SIZE);
   readonly #view = new DataView(this.page);
 
-  constructor(devices: readonly (PciDevice | DeviceUnderTest)[]) {
+  constructor(devices: readonly (PciDevice | DeviceUnderTest)[], hosts?: readonly HostWindows[]) {
     const requests = devices.map((entry, i) => {
       const one = "device" in entry ? entry : { device: entry };
       return { sbdf: sbdf(0, 0, 0x10 + i, 0), ...one, options: { ...defaults(one.device), ...one.options } };
     });
-    const plan = planTree(requests);
+    const plan = planTree(requests, hosts);
     this.arena = Arena.create(new ArrayBuffer(arenaSize(plan.dataLength, plan.layout)), plan.dataLength, plan.layout);
     this.tree = new PciTree(plan, this.arena);
     const memory: GuestMemory = {
@@ -200,7 +203,8 @@ export class Machine {
 
   /** Give every BAR of a function an address (BAR n at MEMORY + n MiB*16, ports at PORTS + n*256) and switch it on. */
   place(fn = 0): void {
-    for (const index of [0, 1, 2, 3, 4, 5]) {
+    const bars = (this.configRead(fn, 0x0e, 1) & 0x7f) === 0 ? [0, 1, 2, 3, 4, 5] : [0, 1];
+    for (const index of bars) {
       const low = this.configRead(fn, 0x10 + index * 4);
       if ((low & 1) === 1) this.configWrite(fn, 0x10 + index * 4, PORTS + fn * 0x1000 + index * 0x100);
       else this.configWrite(fn, 0x10 + index * 4, MEMORY + fn * 0x0800_0000 + index * 0x0100_0000);

@@ -48,6 +48,19 @@ export function extendedVendorSpecific(options: {
   };
 }
 
+/** Subsystem ids of a bridge, which has no room for them in its header. Source: PCI-to-PCI Bridge 1.2, 3.2.5.13. */
+export function subsystemIds(options: { readonly vendor: number; readonly device: number }): Capability {
+  return {
+    name: "SSVID",
+    id: CAPABILITY.subsystem,
+    length: 8,
+    regs: {
+      VENDOR_ID: { at: 0x04, width: 2, reset: options.vendor },
+      DEVICE_ID: { at: 0x06, width: 2, reset: options.device },
+    },
+  };
+}
+
 /** A number that no other device has: 64 bits. */
 export function serialNumber(serial: bigint): Capability {
   if (serial < 0n || serial >> 64n !== 0n)
