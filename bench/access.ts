@@ -7,14 +7,14 @@
 
 import { constants, PerformanceObserver } from "node:perf_hooks";
 import { sbdf } from "../src/base/ids.js";
-import { Counters } from "../src/ioreq/counters.js";
-import { Engine } from "../src/ioreq/engine.js";
+import type { Engine } from "../src/ioreq/engine.js";
 import { definePciDevice } from "../src/pci/define.js";
 import { planTree } from "../src/pci/plan.js";
 import { PciTree } from "../src/pci/tree.js";
 import { DIR_READ, IOREQ, PAGE_SIZE, STATE, TYPE, WORD } from "../src/spec/xen-ioreq.js";
 import { Arena, arenaSize, HOST_RECORD, PHASE } from "../src/state/arena.js";
 import type { Row } from "./report.js";
+import { type BenchServer, serverOf } from "./server.js";
 
 const DEVICES = 10;
 const ACCESSES = 10_000_000;
@@ -44,7 +44,7 @@ const device = (index: number) =>
     },
   });
 
-function build(): { engine: Engine; words: Int32Array; bytes: Uint8Array } {
+function build(): BenchServer {
   const plan = planTree(
     Array.from({ length: DEVICES }, (_, i) => ({ device: device(i), sbdf: sbdf(0, 0, i + 1, 0), options: {} })),
   );
@@ -65,20 +65,7 @@ function build(): { engine: Engine; words: Int32Array; bytes: Uint8Array } {
   arena.commit(PHASE.committed, 0, 0);
   arena.release(HOST_RECORD);
   tree.flush();
-  const page = new ArrayBuffer(PAGE_SIZE);
-  const bytes = new Uint8Array(page);
-  const engine = new Engine({
-    page,
-    arena,
-    bus: tree,
-    memory: { read: () => false, write: () => false, invalidate: () => {} },
-    counters: new Counters(),
-    publish: (slot) => {
-      bytes[slot * IOREQ.size + IOREQ.flags] = STATE.respReady;
-    },
-    guestEvent: () => {},
-  });
-  return { engine, words: new Int32Array(page), bytes };
+  return serverOf(tree, arena);
 }
 
 /** What Xen does: half reads of a register with a handler that stores, half writes of a plain one. */

@@ -5,12 +5,14 @@ import { access } from "./access.js";
 import { measureFfi } from "./ffi.js";
 import { formatRow, type Row } from "./report.js";
 import { roundTrip } from "./round-trip.js";
+import { routing } from "./routing.js";
 import { start } from "./start.js";
 import { xen } from "./xen.js";
 
 const BENCHMARKS: Readonly<Record<string, () => Promise<Row[]> | Row[]>> = {
   access,
   ffi,
+  routing,
   start,
   "round-trip": roundTrip,
 };

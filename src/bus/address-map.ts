@@ -37,6 +37,14 @@ export interface Region {
   readonly within?: readonly Interval[];
 }
 
+/** A region that does not answer at some of its addresses, because an earlier one does. */
+export interface Hidden {
+  readonly region: Region;
+  readonly by: Region;
+  /** The first such address. */
+  readonly first: number;
+}
+
 /** Inclusive, as Xen counts. */
 export interface Interval {
   readonly first: number;
@@ -76,7 +84,7 @@ export class Segment {
 
 const PAGE_BITS = 12;
 /** A power of two. */
-const RECENT = 64;
+const RECENT = 1024;
 
 export class AddressMap {
   #segments: Segment[] = [];
@@ -103,11 +111,13 @@ export class AddressMap {
     return segment;
   }
 
-  /** Replace all regions. */
-  set(regions: readonly Region[]): void {
+  /** Replace all regions. Returns those that others hide, whole or in part. */
+  set(regions: readonly Region[]): Hidden[] {
     this.#recent.fill(null);
-    this.#segments = cut(regions);
+    const hidden: Hidden[] = [];
+    this.#segments = cut(regions, hidden);
     this.#firsts = Float64Array.from(this.#segments, (segment) => segment.first);
+    return hidden;
   }
 
   /** The addresses covered, as few disjoint intervals as possible, ascending. */
@@ -123,7 +133,7 @@ export class AddressMap {
 }
 
 /** Disjoint segments, ascending; where regions overlap, the earlier in the list has the bytes. */
-function cut(regions: readonly Region[]): Segment[] {
+function cut(regions: readonly Region[], hidden: Hidden[]): Segment[] {
   let free: Segment[] = [];
   const segments: Segment[] = [];
   for (const region of regions) {
@@ -132,7 +142,11 @@ function cut(regions: readonly Region[]): Segment[] {
     free = parts.map(({ first, last }) => new Segment(first, last - first + 1, region));
     for (const taken of segments) {
       const apart = taken.first >= region.base + region.size || taken.first + taken.size <= region.base;
-      if (!apart) free = free.flatMap((piece) => subtract(piece, taken));
+      if (apart) continue;
+      const before = free.reduce((bytes, piece) => bytes + piece.size, 0);
+      free = free.flatMap((piece) => subtract(piece, taken));
+      const left = free.reduce((bytes, piece) => bytes + piece.size, 0);
+      if (left < before) hidden.push({ region, by: taken.region, first: Math.max(taken.first, region.base) });
     }
     segments.push(...free);
   }

@@ -149,6 +149,7 @@ export class Session {
           this.#log.debug({ address: hex(address), data: hex(data >>> 0) }, "message-signalled interrupt");
         }
       },
+      noticed: (what, fields) => this.events.note("", what, fields),
       refused: (what, error) => {
         this.server.counters.refused += 1;
         this.events.note("", `Xen refused to ${what}`, { error: messageOf(error) });

@@ -69,7 +69,9 @@ const FIXED_SLOTS: ReadonlyMap<number, string> = new Map([
  * be seen. Throws SLOT_TAKEN.
  */
 export function refuseSlotsOfQemu(requests: readonly DeviceRequest[], slots: ReadonlyMap<number, string>): void {
-  for (const { device, sbdf } of requests) {
+  for (const { device, sbdf, bus } of requests) {
+    // Behind a bridge of ours there is nothing of QEMU's.
+    if (bus !== undefined) continue;
     const slot = (sbdf & 0xff) >>> 3;
     const owner = slots.get(slot) ?? FIXED_SLOTS.get(slot);
     if (owner === undefined) continue;

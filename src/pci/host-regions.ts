@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** The windows of all host bridges, as regions of memory: ECAM where chipset or operator put it, and apertures to ports. */
 
-import { AddressMap, type Region } from "../bus/address-map.js";
+import { AddressMap, type Hidden, type Region } from "../bus/address-map.js";
 import type { PciFunction } from "./function.js";
 import { type Aperture, Ecam, type EcamWindow, type Functions, type HostWindows, PortAperture } from "./windows.js";
 
@@ -31,14 +31,13 @@ export class HostRegions {
     return this.#hostOf(fn)?.aperture?.target ?? null;
   }
 
-  /** Put what functions decode behind the apertures. */
-  syncPorts(functions: readonly PciFunction[]): void {
-    for (const host of this.#hosts) {
-      const { aperture } = host;
-      if (aperture === null) continue;
+  /** Put what functions decode behind the apertures. Returns what is hidden there. */
+  syncPorts(functions: readonly PciFunction[]): Hidden[] {
+    return this.#hosts.flatMap((host): Hidden[] => {
+      if (host.aperture === null) return [];
       const own = functions.filter((fn) => this.#hostOf(fn) === host);
-      aperture.ports.set(own.flatMap((fn) => fn.regions("pio")));
-    }
+      return host.aperture.ports.set(own.flatMap((fn) => fn.regions("pio")));
+    });
   }
 
   /** The windows as they are now. */

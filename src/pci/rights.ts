@@ -25,6 +25,8 @@ export interface PciHost {
   setIntx(device: number, pin: number, asserted: boolean): void;
   /** A message-signalled interrupt: a write of 32 bits. Halves of the address and data are int32. Hot. */
   sendMessage(addressHi: number, addressLo: number, data: number): void;
+  /** Something odd that the guest did with addresses or bus numbers. Told once, until it is otherwise. */
+  noticed(what: string, fields: Record<string, unknown>): void;
   /** Something the hypervisor refused. */
   refused(what: string, error: unknown): void;
 }

@@ -5,6 +5,7 @@
  * messages) once the access is committed.
  */
 
+import { hex } from "../base/hex.js";
 import type { Sbdf } from "../base/ids.js";
 import { Access } from "../bus/access.js";
 import {
@@ -19,8 +20,10 @@ import { TYPE } from "../spec/xen-ioreq.js";
 import type { Arena } from "../state/arena.js";
 import { Claims } from "./claims.js";
 import type { Space } from "./decode.js";
+import { Directory } from "./directory.js";
 import { type Changes, PciFunction } from "./function.js";
 import { HostRegions } from "./host-regions.js";
+import { Notices } from "./notices.js";
 import { number, rootPin } from "./numbering.js";
 import type { TreePlan } from "./plan.js";
 import type { DeviceRights, PciHost } from "./rights.js";
@@ -29,11 +32,12 @@ import { configDescription } from "./windows.js";
 export class PciTree {
   readonly functions: readonly PciFunction[];
   readonly access = new Access();
-  readonly #bySbdf = new Map<number, PciFunction>();
+  readonly #directory = new Directory();
   /** Ports of the processor's own; a host bridge with an aperture has others, behind it. */
   readonly #ports = new AddressMap();
   readonly #memory = new AddressMap();
   readonly #windows: HostRegions;
+  readonly #notices = new Notices();
   readonly #changes: Changes = { functions: true, decode: true, intx: true, messages: true };
   readonly #hasTimers: readonly PciFunction[];
   readonly #hasMessages: readonly PciFunction[];
@@ -79,7 +83,7 @@ export class PciTree {
   }
 
   functionAt(at: Sbdf): PciFunction | undefined {
-    return this.#bySbdf.get(at);
+    return this.#directory.at(at);
   }
 
   // -- accesses. Addresses and values are int32 halves; width 1, 2 or 4; nothing is allocated -
@@ -87,7 +91,7 @@ export class PciTree {
   /** Read. Nobody there: all-ones. */
   read(type: number, hi: number, lo: number, width: number): number {
     if (type === TYPE.pciConfig) {
-      const fn = this.#bySbdf.get(hi >>> 0);
+      const fn = this.#directory.at(hi);
       return fn === undefined ? this.#nobody() : fn.readConfig(lo >>> 0, width);
     }
     const segment = this.#find(type, hi, lo);
@@ -99,7 +103,7 @@ export class PciTree {
   /** Write. Nobody there: nothing happens. */
   write(type: number, hi: number, lo: number, width: number, value: number): void {
     if (type === TYPE.pciConfig) {
-      const fn = this.#bySbdf.get(hi >>> 0);
+      const fn = this.#directory.at(hi);
       if (fn === undefined) this.#nobody();
       else fn.writeConfig(lo >>> 0, width, value);
       return;
@@ -120,7 +124,7 @@ export class PciTree {
   /** Names for logs. Allocates. */
   describe(type: number, hi: number, lo: number, width: number): Description {
     if (type === TYPE.pciConfig) {
-      const fn = this.#bySbdf.get(hi >>> 0);
+      const fn = this.#directory.at(hi);
       return fn === undefined ? nobodyAt(lo) : configDescription(fn, lo, width);
     }
     const segment = this.#find(type, hi, lo);
@@ -173,7 +177,7 @@ export class PciTree {
    * refuses; this is for when somebody asked for the function and can be told. Throws what PciHost throws.
    */
   claimFunctions(): void {
-    this.#claims?.addFunctions(this.#bySbdf.keys() as Iterable<Sbdf>);
+    this.#claims?.addFunctions(this.#directory.addresses());
   }
 
   /** Ranges claimed with the hypervisor now. */
@@ -190,16 +194,16 @@ export class PciTree {
     this.#changes.functions = false;
     this.#number();
     this.#changes.decode = true;
-    this.#claims?.syncFunctions(new Set(this.#bySbdf.keys() as Iterable<Sbdf>));
+    this.#claims?.syncFunctions(new Set(this.#directory.addresses()));
   }
 
   /** Give every function the number that the bridges above say. */
   #number(): void {
-    for (const bridge of number(this.functions)) {
-      this.#host?.refused("pass on a bus number that is another's, or outside of the bridge above", bridge.label);
-    }
-    this.#bySbdf.clear();
-    for (const fn of this.functions) if (fn.sbdf !== null) this.#bySbdf.set(fn.sbdf, fn);
+    const lost = number(this.functions).map(({ label }) => label);
+    this.#notices.tell("buses", lost, (bridge) => {
+      this.#host?.noticed("bridge with bus numbers that are another's, or outside of the bridge above", { bridge });
+    });
+    this.#directory.set(this.functions);
   }
 
   /**
@@ -210,12 +214,16 @@ export class PciTree {
     this.#changes.decode = false;
     const apertures = this.#windows.apertureOf.bind(this.#windows);
     const ports = this.functions.filter((fn) => apertures(fn) === null);
-    this.#windows.syncPorts(this.functions);
-    this.#ports.set(ports.flatMap((fn): Region[] => fn.regions("pio")));
-    this.#memory.set([
-      ...this.#windows.regions(this.functions),
-      ...this.functions.flatMap((fn): Region[] => fn.regions("mmio")),
-    ]);
+    const hidden = [
+      ...this.#windows.syncPorts(this.functions),
+      ...this.#ports.set(ports.flatMap((fn): Region[] => fn.regions("pio"))),
+      ...this.#memory.set([
+        ...this.#windows.regions(this.functions),
+        ...this.functions.flatMap((fn): Region[] => fn.regions("mmio")),
+      ]),
+    ];
+    const pairs = hidden.map(({ region, by, first }) => `${region.label} by ${by.label} at ${hex(first)}`);
+    this.#notices.tell("overlaps", pairs, (overlap) => this.#host?.noticed("address range hidden", { overlap }));
     this.#claims?.syncRanges("pio", this.#ports.intervals());
     this.#claims?.syncRanges("mmio", this.#memory.intervals());
   }

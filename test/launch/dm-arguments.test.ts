@@ -63,3 +63,10 @@ test("the first QEMU that can be run is taken, or the one that is configured", (
     expect(findQemu(program)).toBe(program);
     expect(() => findQemu(plain)).toThrow('name it as "qemu" in ioreqd.conf');
   }));
+
+test("a slot behind a bridge is not one of QEMU's, whatever its number", () => {
+  const device = resolveDevices(
+    ["pci-bridge,id=b,addr=18.0", "edu,bus=b,addr=00.0"].map((text) => parseDeviceSpec(text)),
+  );
+  expect(() => refuseSlotsOfQemu(device, new Map([[0, "something"]]))).not.toThrow();
+});

@@ -3,6 +3,7 @@ import { formatSbdf, sbdf } from "../../src/base/ids.js";
 import { definePciDevice } from "../../src/pci/define.js";
 import { planTree } from "../../src/pci/plan.js";
 import { PciTree } from "../../src/pci/tree.js";
+import { TYPE } from "../../src/spec/xen-ioreq.js";
 import { Machine } from "../support/machine.js";
 
 const ALL = 0xffff_ffff;
@@ -117,6 +118,49 @@ test("two BARs on one address: one range with Xen, the first function answers", 
   expect(machine.asked.filter((line) => line.startsWith("unmap"))).toEqual([]);
 });
 
+test("a BAR over another is told once, and again when it comes to be elsewhere", () => {
+  const machine = new Machine([every, every]);
+  machine.configWrite(0, BAR(0), 0xf000_0000);
+  machine.configWrite(1, BAR(0), 0xf000_0000);
+  for (const fn of [0, 1]) machine.configWrite(fn, COMMAND, 2, 2);
+  machine.configWrite(1, 0x0c, 1, 1);
+  const told = "address range hidden: 0000:00:11.0 every bar0 by 0000:00:10.0 every bar0 at 0xf0000000";
+  expect(machine.said).toEqual([told]);
+  machine.configWrite(1, BAR(0), 0xf100_0000);
+  machine.configWrite(1, BAR(0), 0xf000_0000);
+  expect(machine.said).toEqual([told, told]);
+});
+
+test.each([1, 2, 4, 8])(
+  "moving a BAR by accesses of %i bytes: one range mapped for each place it had, one unmapped",
+  (width) => {
+    const machine = new Machine([every]);
+    machine.configWrite(0, BAR(2), 0xf100_000c);
+    machine.configWrite(0, COMMAND, 2, 2);
+    machine.asked.length = 0;
+    const at = machine.configAddress(0, BAR(2));
+    const value = 0x0000_0000_f200_000cn;
+    for (let i = 0; i < 8; i += width) {
+      const data = (value >> BigInt(i * 8)) & (2n ** BigInt(width * 8) - 1n);
+      machine.post({ type: TYPE.pciConfig, addr: at + BigInt(i), data, width });
+    }
+    expect(machine.asked).toEqual(["map mmio 0xf2000000-0xf200ffff", "unmap mmio 0xf1000000-0xf100ffff"]);
+  },
+);
+
+test("a range that Xen has no room for is told, and asked for again with the next change", () => {
+  const machine = new Machine([every]);
+  machine.rangesLeft = 1;
+  machine.configWrite(0, BAR(0), 0xf000_0000);
+  machine.configWrite(0, BAR(4), 0xf200_0000);
+  machine.configWrite(0, COMMAND, 2, 2);
+  expect(machine.tree.claimed("mmio")).toHaveLength(1);
+  expect(machine.said).toEqual(["map mmio range: Error: no range is left"]);
+  machine.rangesLeft = 9;
+  machine.configWrite(0, 0x0c, 1, 1);
+  expect(machine.tree.claimed("mmio")).toHaveLength(2);
+});
+
 test("BARs that touch are one range, and leave it one by one", () => {
   const machine = new Machine([every]);
   machine.configWrite(0, BAR(0), 0xf000_0000);
@@ -207,6 +251,7 @@ test("a function is claimed once; one that the hypervisor refuses is told to who
     mapRange: () => {},
     unmapRange: () => {},
     setIntx: () => {},
+    noticed: () => {},
     sendMessage: () => {},
     refused: (what) => asked.push(`refused to ${what}`),
   });

@@ -50,6 +50,8 @@ export class Machine {
   readonly counters = new Counters();
   /** What the host was asked, in order, as text: "map mmio 0xf0000000-0xf0000fff", "intx 10.A raise". */
   readonly asked: string[] = [];
+  /** Ranges that the host still takes: Xen takes 256 of a server. */
+  rangesLeft = 256;
   /** What devices said of the guest. */
   readonly said: string[] = [];
   /** Bytes that devices sent to their chardev. */
@@ -105,14 +107,22 @@ export class Machine {
     return {
       mapFunction: (at) => this.asked.push(`claim ${formatSbdf(at)}`),
       unmapFunction: (at) => this.asked.push(`give up ${formatSbdf(at)}`),
-      mapRange: (space, first, last) => this.asked.push(`map ${space} ${hexes(first)}-${hexes(last)}`),
-      unmapRange: (space, first, last) => this.asked.push(`unmap ${space} ${hexes(first)}-${hexes(last)}`),
+      mapRange: (space, first, last) => {
+        if (this.rangesLeft === 0) throw new Error("no range is left");
+        this.rangesLeft -= 1;
+        this.asked.push(`map ${space} ${hexes(first)}-${hexes(last)}`);
+      },
+      unmapRange: (space, first, last) => {
+        this.rangesLeft += 1;
+        this.asked.push(`unmap ${space} ${hexes(first)}-${hexes(last)}`);
+      },
       setIntx: (device, pin, asserted) =>
         this.asked.push(`intx ${device.toString(16)}.${"ABCD"[pin]} ${asserted ? "raise" : "lower"}`),
       sendMessage: (hi, lo, data) => {
         const address = (BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0);
         this.asked.push(`msi 0x${address.toString(16)} ${hexes(data >>> 0)}`);
       },
+      noticed: (what, fields) => this.said.push(`${what}: ${Object.values(fields).join(" ")}`),
       refused: (what, error) => this.said.push(`${what}: ${String(error)}`),
     };
   }
