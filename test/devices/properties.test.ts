@@ -7,8 +7,11 @@
 import fc from "fast-check";
 import { devices } from "../../src/devices/index.js";
 import type { PciDevice } from "../../src/pci/define.js";
-import { DATA_IS_PTR, DIR_READ, DIRECTION_FLAG, STATE, TYPE } from "../../src/spec/xen-ioreq.js";
-import { Machine, MEMORY, PORTS, type Request } from "../support/machine.js";
+import { DIR_READ, STATE, TYPE } from "../../src/spec/xen-ioreq.js";
+import { capabilityChain, extendedChain } from "../support/capabilities.js";
+import { Machine } from "../support/machine.js";
+import { anyAccess, requests } from "./any-access.js";
+import { conventional, express } from "./every-capability.js";
 
 const BUDGET_MS = 1000;
 const RUNS: fc.Parameters<unknown> = {
@@ -17,69 +20,24 @@ const RUNS: fc.Parameters<unknown> = {
   ...(process.env["SEED"] === undefined ? {} : { seed: Number(process.env["SEED"]) }),
 };
 
-/** Addresses around what the device decodes, and a few anywhere. */
-const near = (base: number, size: number): fc.Arbitrary<bigint> =>
-  fc.integer({ min: -8, max: size + 8 }).map((offset) => BigInt(base + offset));
-const anyFlags = fc.constantFrom(
-  0,
-  DIR_READ,
-  DIRECTION_FLAG,
-  DIR_READ | DIRECTION_FLAG,
-  DATA_IS_PTR,
-  DATA_IS_PTR | DIR_READ,
-  DATA_IS_PTR | DIR_READ | DIRECTION_FLAG,
-);
-const anyWidth = fc.oneof({ weight: 9, arbitrary: fc.constantFrom(1, 2, 4, 8) }, { weight: 1, arbitrary: fc.nat(17) });
-const anyCount = fc.oneof(
-  { weight: 8, arbitrary: fc.constant(1) },
-  { weight: 2, arbitrary: fc.constantFrom(0, 2, 3, 16, 5000, 0xffff_ffff) },
-);
-
-const memoryAccess: fc.Arbitrary<Request> = fc.record({
-  type: fc.constant(TYPE.copy),
-  addr: fc.oneof(
-    near(MEMORY, 0xa0),
-    near(MEMORY, 0x1000),
-    near(MEMORY + 0x0100_0000, 64),
-    fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
-  ),
-  data: fc.oneof(fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), fc.bigInt({ min: 0n, max: 0x2000n })),
-  flags: anyFlags,
-  width: anyWidth,
-  count: anyCount,
-});
-const portAccess: fc.Arbitrary<Request> = fc.record({
-  type: fc.constant(TYPE.pio),
-  addr: fc.oneof(near(PORTS, 16), near(PORTS + 0x100, 256)),
-  data: fc.bigInt({ min: 0n, max: 2n ** 32n - 1n }),
-  flags: anyFlags,
-  width: anyWidth,
-  count: anyCount,
-});
-const configAccess: fc.Arbitrary<Request> = fc.record({
-  type: fc.constant(TYPE.pciConfig),
-  addr: fc.nat(0x108).map((offset) => (0x80n << 32n) | BigInt(offset)),
-  data: fc.bigInt({ min: 0n, max: 2n ** 32n - 1n }),
-  flags: fc.constantFrom(0, DIR_READ),
-  width: anyWidth,
-  count: anyCount,
-});
-const requests = (most: number): fc.Arbitrary<Request[]> =>
-  fc.array(fc.oneof(memoryAccess, portAccess, configAccess), { maxLength: most });
-
 /** Bits of configuration space that the guest may change, by the device's own table. */
 function writableConfig(machine: Machine): Uint8Array {
-  const mask = new Uint8Array(256);
+  const mask = new Uint8Array(configSize(machine));
   for (const row of machine.tree.functions[0]?.config.rows ?? []) {
     for (let i = 0; i < row.width; i += 1) mask[row.at + i] = ((row.rw | row.w1c) >>> (i * 8)) & 0xff;
   }
-  // STATUS bit 3 is the device's own doing: the interrupt line.
+  // STATUS bit 3 is the device's own doing, the interrupt line; so are MSI's pending bits.
   mask[0x06] = (mask[0x06] as number) | 0x08;
+  const pending = machine.tree.functions[0]?.config.rows.find(({ name }) => name === "MSI_PENDING");
+  if (pending !== undefined) mask.fill(0xff, pending.at, pending.at + pending.width);
   return mask;
 }
 
+const configSize = (machine: Machine): number => machine.tree.functions[0]?.configSize ?? 0;
+
 function configSpace(machine: Machine): number[] {
-  return Array.from({ length: 256 }, (_, offset) => machine.configRead(0, offset, 1));
+  const words = Array.from({ length: configSize(machine) / 4 }, (_, word) => machine.configRead(0, word * 4));
+  return [...new Uint8Array(Uint32Array.from(words).buffer)];
 }
 
 const fresh = (device: PciDevice): Machine => {
@@ -88,7 +46,9 @@ const fresh = (device: PciDevice): Machine => {
   return machine;
 };
 
-describe.each(devices.map((device) => [device.name, device] as const))("%s", (_name, device) => {
+const named = (device: PciDevice): readonly [string, PciDevice] => [device.name, device];
+
+describe.each(devices.map(named))("%s", (_name, device) => {
   test("no sequence of accesses throws, and each is answered", () => {
     fc.assert(
       fc.property(requests(40), (list) => {
@@ -111,7 +71,7 @@ describe.each(devices.map((device) => [device.name, device] as const))("%s", (_n
   test("nor when time passes in between and timers run out", () => {
     // Date stays real: it is what ends the run.
     jest.useFakeTimers({ doNotFake: ["Date", "performance"] });
-    const step = fc.tuple(fc.oneof(memoryAccess, portAccess, configAccess), fc.constantFrom(0, 0, 1, 10, 300));
+    const step = fc.tuple(anyAccess, fc.constantFrom(0, 0, 1, 10, 300));
     try {
       fc.assert(
         fc.property(fc.array(step, { maxLength: 40 }), (list) => {
@@ -208,3 +168,25 @@ describe.each(devices.map((device) => [device.name, device] as const))("%s", (_n
     );
   });
 });
+
+test.each([...devices, conventional, express].map(named))(
+  "capabilities of %s stay chained as they are",
+  (_name, device) => {
+    fc.assert(
+      fc.property(requests(40), (list) => {
+        const machine = fresh(device);
+        try {
+          const before = [capabilityChain(machine), extendedChain(machine)];
+          for (const request of list) {
+            machine.post(request);
+            machine.engine.abandonLate();
+          }
+          expect([capabilityChain(machine), extendedChain(machine)]).toEqual(before);
+        } finally {
+          machine.end();
+        }
+      }),
+      RUNS,
+    );
+  },
+);

@@ -10,6 +10,7 @@ import {
 } from "../../src/pci/capabilities/vendor.js";
 import type { Capability } from "../../src/pci/capability.js";
 import { definePciDevice, type PciDevice } from "../../src/pci/define.js";
+import { capabilityChain, extendedChain } from "../support/capabilities.js";
 import { Machine } from "../support/machine.js";
 
 const having = (capabilities: Capability[], config = {}): PciDevice =>
@@ -21,23 +22,10 @@ const having = (capabilities: Capability[], config = {}): PciDevice =>
     config,
   });
 
-/** Offsets and ids of the chain, as a guest walks it; at most as many as fit. */
-function chain(machine: Machine): string[] {
-  const found: string[] = [];
-  for (let at = machine.configRead(0, 0x34, 1); at !== 0 && found.length < 48; at = machine.configRead(0, at + 1, 1)) {
-    found.push(`${at.toString(16)}: ${machine.configRead(0, at, 1).toString(16)}`);
-  }
-  return found;
-}
-
-function extendedChain(machine: Machine): string[] {
-  const found: string[] = [];
-  for (let at = 0x100; at !== 0 && found.length < 48; at = machine.configRead(0, at) >>> 20) {
-    const header = machine.configRead(0, at);
-    found.push(`${at.toString(16)}: ${(header & 0xffff).toString(16)} v${(header >>> 16) & 15}`);
-  }
-  return found;
-}
+const chain = (machine: Machine): string[] =>
+  capabilityChain(machine).map(({ at, id }) => `${at.toString(16)}: ${id.toString(16)}`);
+const extended = (machine: Machine): string[] =>
+  extendedChain(machine).map(({ at, id, version }) => `${at.toString(16)}: ${id.toString(16)} v${version}`);
 
 test("capabilities are chained in the order of the table, each on a multiple of 4", () => {
   const machine = new Machine([
@@ -77,7 +65,7 @@ test("PCI Express brings 4096 bytes of configuration space, and extended capabil
     ]),
   ]);
   expect(chain(machine)).toEqual(["40: 10"]);
-  expect(extendedChain(machine)).toEqual(["100: 1 v2", "12c: 3 v1", "138: e v1", "140: b v1"]);
+  expect(extended(machine)).toEqual(["100: 1 v2", "12c: 3 v1", "138: e v1", "140: b v1"]);
   expect([machine.configRead(0, 0x130), machine.configRead(0, 0x134)]).toEqual([0x89ab_cdef, 0x0123_4567]);
   expect(machine.configRead(0, 0xffc)).toBe(0);
   expect(machine.configRead(0, 0xfff, 1)).toBe(0);
