@@ -42,6 +42,17 @@ test("lspci -vvv reads every function, with its BARs placed by the firmware", as
   expect(listed).toMatch(/00:12\.0 .*Red Hat.*[\s\S]*Region 0: Memory at [0-9a-f]{8}[\s\S]*Region 1: I\/O ports at/);
   expect(listed).toMatch(/00:12\.1 .*Red Hat.*[\s\S]*Region 0: Memory at [0-9a-f]{8}/);
   expect(listed).toMatch(/00:13\.0 .*1234:c047[\s\S]*Region 0: Memory at [0-9a-f]{8} .*\[size=4K\]/);
+  expect(listed).toMatch(/00:10\.0 .*[\s\S]*\[40\] MSI: Enable- Count=1\/1 Maskable- 64bit\+[\s\S]*00:11\.0 /);
+  const probe = listed.slice(listed.indexOf("00:14.0"));
+  for (const line of [
+    /Region 1: Memory at [0-9a-f]{8} .*\[size=64K\]/,
+    /\[40\] Power Management version 3/,
+    /\[48\] MSI: Enable- Count=1\/8 Maskable\+ 64bit\+/,
+    /\[60\] Express \(v2\) Root Complex Integrated Endpoint/,
+    /\[9c\] MSI-X: Enable- Count=8 Masked-\s+Vector table: BAR=1 offset=00000000\s+PBA: BAR=1 offset=00008000/,
+  ]) {
+    expect(probe).toMatch(line);
+  }
 });
 
 test("a BAR that Linux moves answers in its new place, and nobody in the old one", async () => {

@@ -18,7 +18,7 @@ export interface DebianTree {
   readonly packages: string;
 }
 
-const MIRROR = process.env["IOREQD_DEBIAN_MIRROR"] ?? "http://deb.debian.org/debian";
+export const MIRROR = process.env["IOREQD_DEBIAN_MIRROR"] ?? "http://deb.debian.org/debian";
 
 /** From the cache, or installed: about a minute, and it needs root and a network. */
 export async function debianTree(release: DebianRelease, step: (what: string) => void): Promise<DebianTree> {

@@ -28,17 +28,18 @@ LABEL linux
  APPEND ${COMMAND_LINE}
 `;
 
-/** The file of the disk, from the cache or built. */
-export async function guestDisk(dom0: Dom0Image, step: (what: string) => void): Promise<string> {
-  const digest = digestOf([path.basename(dom0.directory)], [path.join(LAB_SOURCES, "guest-image.ts"), GUEST_SOURCES]);
+/** The file of the disk, from the cache or built. `modules`: a directory of .ko files, which go to the guest's /lib. */
+export async function guestDisk(dom0: Dom0Image, modules: string, step: (what: string) => void): Promise<string> {
+  const names = [dom0.directory, modules].map((directory) => path.basename(directory));
+  const digest = digestOf(names, [path.join(LAB_SOURCES, "guest-image.ts"), GUEST_SOURCES]);
   const directory = await cached("guest", digest, (unfinished) => {
     step("the guest's initramfs and disk");
-    return build(dom0, unfinished);
+    return build(dom0, modules, unfinished);
   });
   return path.join(directory, "guest.img");
 }
 
-async function build(dom0: Dom0Image, directory: string): Promise<void> {
+async function build(dom0: Dom0Image, modules: string, directory: string): Promise<void> {
   const tree = path.join(directory, "tree");
   cpSync(dom0.guestTree, tree, { recursive: true, verbatimSymlinks: true });
   for (const name of ["dev", "proc", "sys", "tmp", "etc"]) mkdirSync(path.join(tree, name), { recursive: true });
@@ -47,6 +48,7 @@ async function build(dom0: Dom0Image, directory: string): Promise<void> {
     rmSync(program, { force: true });
     await command("cc", ["-static", "-O2", "-Wall", "-pthread", "-o", program, path.join(GUEST_SOURCES, file)]);
   }
+  for (const name of readdirSync(modules)) cpSync(path.join(modules, name), path.join(tree, "lib", name));
   cpSync(path.join(GUEST_SOURCES, "init"), path.join(tree, "init"));
   chmodSync(path.join(tree, "init"), 0o755);
   const initramfs = path.join(directory, "initramfs");

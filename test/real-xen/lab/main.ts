@@ -9,6 +9,7 @@ import { RELEASES } from "./debian.js";
 import { dom0Image } from "./dom0-image.js";
 import { evidence } from "./evidence.js";
 import { guestDisk } from "./guest-image.js";
+import { guestModules } from "./guest-modules.js";
 import { LOGS, ROOT } from "./lab-files.js";
 import { GUEST_DISK, installPackage, preparePackage } from "./package.js";
 import { prerequisites } from "./prerequisites.js";
@@ -85,7 +86,7 @@ async function run(options: Options): Promise<boolean> {
     const work = async () => {
       await prerequisites(options.install, step);
       const [image, packaged] = await Promise.all([dom0Image(options.release, step), preparePackage(step)]);
-      const guest = await guestDisk(image, step);
+      const guest = await guestDisk(image, await guestModules(options.release, image, step), step);
       lab = options.reuse ? await reuseLab(options.logs) : await bootLab(image, options.logs, step);
       await installPackage(lab.dom0, packaged, step);
       await lab.dom0.put(guest, GUEST_DISK);
