@@ -19,7 +19,7 @@ export const RESULT = { handled: 0, unhandled: 1, abort: 2, crashed: 3, stopped:
 /** Words of `out`. `ns` is how long the last access took, at most 2^32-1. */
 export const OUT = { lo: 0, hi: 1, ns: 2, aux: 3 } as const;
 
-/** struct xensim_counters. Totals since the start; the last three are how many there are now. */
+/** struct xensim_counters. Totals since the start; `servers`, `ranges` and `clients` are how many there are now. */
 export interface SimCounters {
   /** Requests sent to device models, by type. */
   pio: number;
@@ -47,6 +47,9 @@ export interface SimCounters {
   servers: number;
   ranges: number;
   clients: number;
+  /** Accesses in an MMCONFIG window whose function a server has, by the form they took. */
+  mmcfgNative: number;
+  mmcfgTranslated: number;
 }
 
 /** A range that a server has registered. `type`: 0 ports, 1 memory, 2 PCI (an SBDF). `end` is inclusive. */
@@ -54,6 +57,15 @@ export interface SimRange {
   type: number;
   start: bigint;
   end: bigint;
+}
+
+/** An MMCONFIG window that a server has told Xen of. `base` is where `startBus` is; `endBus` is inclusive. */
+export interface SimMmcfgWindow {
+  server: number;
+  segment: number;
+  base: bigint;
+  startBus: number;
+  endBus: number;
 }
 
 /** What XEN_DMOP_inject_event left for a vCPU. `type`: X86_ET_*. */
@@ -90,6 +102,7 @@ export interface Addon {
   console(host: number): string;
   counters(host: number): SimCounters;
   ranges(host: number, server: number): SimRange[];
+  mmcfgWindows(host: number): SimMmcfgWindow[];
   logDirty(host: number, on: boolean): void;
   takeDirty(host: number): number[];
   access(

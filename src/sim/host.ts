@@ -8,7 +8,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { IoreqdError, messageOf } from "../base/errors.js";
-import { type Addon, LIBRARY_DIR, loadAddon, type SimCounters, type SimRange } from "./addon.js";
+import { type Addon, LIBRARY_DIR, loadAddon, type SimCounters, type SimMmcfgWindow, type SimRange } from "./addon.js";
 
 export type SimArch = "x86" | "arm";
 
@@ -147,6 +147,11 @@ export class SimHost {
   /** What a server has registered now; empty for an id that is not in use. */
   ranges(server: number): SimRange[] {
     return this.#addon.ranges(this.id, server);
+  }
+
+  /** The MMCONFIG windows that Xen knows of, one for each segment that has one. */
+  mmcfgWindows(): SimMmcfgWindow[] {
+    return this.#addon.mmcfgWindows(this.id);
   }
 
   /** Xen's log, oldest line first. */

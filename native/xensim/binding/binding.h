@@ -87,6 +87,7 @@ struct method {
     const char *name;
     napi_callback call;
 };
-extern const struct method control_methods[], vcpu_methods[], interrupt_methods[], program_methods[];
+extern const struct method control_methods[], claim_methods[], vcpu_methods[], interrupt_methods[],
+    program_methods[];
 
 #endif

@@ -196,34 +196,12 @@ static napi_value counters(napi_env env, napi_callback_info info)
         {"notifyDropped", c.notify_dropped}, {"intxOps", c.intx_ops}, {"msiOps", c.msi_ops},
         {"dmOps", c.dm_ops}, {"dmOpErrors", c.dm_op_errors}, {"rangesMapped", c.ranges_mapped},
         {"rangesUnmapped", c.ranges_unmapped}, {"servers", c.servers}, {"ranges", c.ranges},
-        {"clients", c.clients},
+        {"clients", c.clients}, {"mmcfgNative", c.mmcfg_native}, {"mmcfgTranslated", c.mmcfg_translated},
     };
     napi_create_object(env, &object);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         js_set(env, object, rows[i].name, js_number(env, (double)rows[i].value));
     return object;
-}
-
-/* ranges(host, serverId): [{type, start, end}] */
-static napi_value ranges(napi_env env, napi_callback_info info)
-{
-    enum { MAX_RANGES = 3 * 256 }; /* MAX_NR_IO_RANGES of each type */
-    struct call call;
-    uint32_t server;
-    napi_value array, object;
-    static _Thread_local struct xensim_range found[MAX_RANGES];
-    if (!call_begin(env, info, 2, &call) || !arg_u32(&call, 1, "server", &server))
-        return NULL;
-    unsigned n = xensim_ranges(call.host->x, server, found, MAX_RANGES);
-    napi_create_array(env, &array);
-    for (unsigned i = 0; i < n && i < MAX_RANGES; i++) {
-        napi_create_object(env, &object);
-        js_set(env, object, "type", js_number(env, found[i].type));
-        js_set(env, object, "start", js_u64(env, found[i].start));
-        js_set(env, object, "end", js_u64(env, found[i].end));
-        napi_set_element(env, array, i, object);
-    }
-    return array;
 }
 
 /* ---- waitServerEnabled(host, timeoutMs): a promise, as the main thread must not block ---- */
@@ -281,6 +259,6 @@ const struct method control_methods[] = {
     {"decreaseReservation", decrease_reservation}, {"populate", populate},
     {"sendTimeoffset", send_timeoffset}, {"setCf8Extension", set_cf8_ext},
     {"shutdownCode", shutdown_code}, {"mappedPages", mapped_pages}, {"crashReason", crash_reason},
-    {"console", console}, {"counters", counters}, {"ranges", ranges},
+    {"console", console}, {"counters", counters},
     {"waitServerEnabled", wait_server_enabled}, {NULL, NULL},
 };

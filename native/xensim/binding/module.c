@@ -46,8 +46,8 @@ NAPI_MODULE_INIT()
         napi_add_env_cleanup_hook(env, environment_end, e) != napi_ok)
         return NULL;
     js_set(env, exports, "out", out);
-    if (!add_methods(env, exports, e, control_methods) || !add_methods(env, exports, e, vcpu_methods) ||
-        !add_methods(env, exports, e, interrupt_methods) ||
+    if (!add_methods(env, exports, e, control_methods) || !add_methods(env, exports, e, claim_methods) ||
+        !add_methods(env, exports, e, vcpu_methods) || !add_methods(env, exports, e, interrupt_methods) ||
         !add_methods(env, exports, e, program_methods))
         return NULL;
     return exports;

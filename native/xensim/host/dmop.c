@@ -36,6 +36,24 @@ static const uint8_t arm_size[] = {COMMON_SIZES, SIZE(set_irq_level, set_irq_lev
 #define NR_OPS (XEN_DMOP_nr_vcpus + 1)
 static_assert(sizeof x86_size == NR_OPS && sizeof arm_size == NR_OPS, "every op has an entry");
 
+/* The proposal's, the same on both. */
+static const uint8_t mmcfg_size[] = {
+    sizeof(struct dmop_map_mmcfg), sizeof(struct dmop_unmap_mmcfg),
+    sizeof(struct dmop_set_ioreq_server_mmcfg),
+};
+
+static bool op_size(const struct xensim *x, uint32_t op, size_t *size)
+{
+    uint32_t proposed = op - XEN_DMOP_map_mmcfg_to_ioreq_server;
+    if (proposed < sizeof mmcfg_size)
+        *size = mmcfg_size[proposed];
+    else if (op < NR_OPS)
+        *size = x->arch == XENSIM_ARM ? arm_size[op] : x86_size[op];
+    else
+        return false;
+    return true;
+}
+
 /* ioreq_server_dm_op() */
 static int common_op(struct xensim *x, struct dmop *op)
 {
@@ -68,6 +86,12 @@ static int common_op(struct xensim *x, struct dmop *op)
     case XEN_DMOP_nr_vcpus:
         op->u.nr_vcpus.vcpus = x->vcpus;
         return 0;
+    case XEN_DMOP_map_mmcfg_to_ioreq_server:
+        return mmcfg_map(x, &op->u.map_mmcfg);
+    case XEN_DMOP_unmap_mmcfg_from_ioreq_server:
+        return mmcfg_unmap(x, &op->u.unmap_mmcfg);
+    case XEN_DMOP_set_ioreq_server_mmcfg:
+        return mmcfg_set_form(x, &op->u.set_ioreq_server_mmcfg);
     default:
         return EOPNOTSUPP;
     }
@@ -167,9 +191,9 @@ static int do_dm_op(struct xensim *x, uint32_t domid, void *buf0, size_t size0, 
     if (size0 < head)
         return EFAULT;
     memcpy(&op, buf0, head);
-    if (op.op >= NR_OPS)
+    size_t size;
+    if (!op_size(x, op.op, &size))
         return EOPNOTSUPP;
-    size_t size = x->arch == XENSIM_ARM ? arm_size[op.op] : x86_size[op.op];
     if (size0 < head + size)
         return EFAULT;
     memcpy(&op.u, (uint8_t *)buf0 + head, size);

@@ -32,6 +32,13 @@ static void unexpected_pio(struct xensim *x, unsigned vcpu, const struct xen_ior
     domain_crash(x, reason);
 }
 
+/* A function's registers, which read as ones where nobody claims the function. */
+static bool is_mmcfg(const struct xensim *x, const struct xen_ioreq *p)
+{
+    uint64_t config;
+    return mmcfg_decode(x, p, p->addr, p->addr + p->size - 1, &config) == MMCFG_FUNCTION;
+}
+
 /*
  * One request to the server that is given, else to the one that claims it. In the seed's words:
  * IO_RETRY puts the vCPU to sleep, and the second pass finds the data. p->data: value read.
@@ -49,6 +56,7 @@ struct outcome emulate_io(struct xensim *x, unsigned vcpu, struct xen_ioreq *p, 
     enum io_state sent = s ? ioreq_send(x, s, vcpu, p) : IO_UNHANDLED;
     if (sent != IO_RETRY)
         v->req.state_flags = STATE_IOREQ_NONE;
+    bool abort = x->arch == XENSIM_ARM && (s || !is_mmcfg(x, p));
     vcpu_leave(v);
 
     if (sent == IO_RETRY) {
@@ -57,7 +65,7 @@ struct outcome emulate_io(struct xensim *x, unsigned vcpu, struct xen_ioreq *p, 
         return (struct outcome){result, result != XENSIM_HANDLED};
     }
     p->data = UINT64_MAX;
-    if (x->arch == XENSIM_ARM) {
+    if (abort) {
         atomic_fetch_add(&x->count.aborted, 1);
         return (struct outcome){XENSIM_ABORT, true};
     }
@@ -89,17 +97,18 @@ static bool try_stdvga(struct xensim *x, unsigned vcpu, const struct xen_ioreq *
 
 /* One COPY request with the value in the request. */
 struct outcome emulate_mmio_value(struct xensim *x, unsigned vcpu, bool write, uint64_t gpa,
-                                 unsigned size, uint32_t count, bool df, uint64_t *data,
+                                 unsigned size, uint32_t *count, bool df, uint64_t *data,
                                  bool to_mem_type)
 {
     struct xen_ioreq p = {
-        .type = IOREQ_TYPE_COPY, .addr = gpa, .size = size, .count = count,
+        .type = IOREQ_TYPE_COPY, .addr = gpa, .size = size, .count = *count,
         .data = write ? *data & width_mask(size) : 0,
         .state_flags = (write ? 0 : IOREQ_DIR_READ) | (df ? IOREQ_DF : 0),
     };
     if (!to_mem_type && try_stdvga(x, vcpu, &p))
         return (struct outcome){XENSIM_HANDLED, false};
     struct outcome o = emulate_io(x, vcpu, &p, to_mem_type);
+    *count = p.count;
     if (!write)
         *data = p.data & width_mask(size);
     return o;
@@ -111,13 +120,14 @@ static struct outcome mmio_in_page(struct xensim *x, unsigned vcpu, bool write, 
 {
     struct outcome all = {XENSIM_HANDLED, false};
     unsigned chunk = 8;
+    uint32_t one = 1;
     while (size && !all.refused) {
         while (chunk > size)
             chunk >>= 1;
         uint64_t data = 0;
         if (write)
             memcpy(&data, buffer, chunk);
-        struct outcome o = emulate_mmio_value(x, vcpu, write, gpa, chunk, 1, false, &data, to_mem_type);
+        struct outcome o = emulate_mmio_value(x, vcpu, write, gpa, chunk, &one, false, &data, to_mem_type);
         if (!write)
             memcpy(buffer, &data, chunk);
         if (o.result != XENSIM_HANDLED)
@@ -163,9 +173,10 @@ static enum xensim_result arm_access(struct xensim *x, unsigned vcpu, bool write
     if (type != P2M_HOLE && memory_copy(x, gpa, buffer, size, write))
         return XENSIM_HANDLED;
     uint64_t data = 0;
+    uint32_t one = 1;
     if (write)
         memcpy(&data, buffer, size);
-    struct outcome o = emulate_mmio_value(x, vcpu, write, gpa, size, 1, false, &data, false);
+    struct outcome o = emulate_mmio_value(x, vcpu, write, gpa, size, &one, false, &data, false);
     if (!write)
         memcpy(buffer, &data, size);
     return o.result;

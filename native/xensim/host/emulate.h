@@ -16,8 +16,9 @@ struct outcome {
 PRIVATE bool emulate_valid_width(unsigned width, unsigned max);
 PRIVATE struct outcome emulate_io(struct xensim *x, unsigned vcpu, struct xen_ioreq *p,
                                   bool to_mem_type);
+/* count: elements wanted; on return, those that the request was for. */
 PRIVATE struct outcome emulate_mmio_value(struct xensim *x, unsigned vcpu, bool write, uint64_t gpa,
-                                          unsigned size, uint32_t count, bool df, uint64_t *data,
+                                          unsigned size, uint32_t *count, bool df, uint64_t *data,
                                           bool to_mem_type);
 PRIVATE struct outcome emulate_mmio(struct xensim *x, unsigned vcpu, bool write, uint64_t gpa,
                                     uint8_t *buffer, unsigned size);

@@ -314,6 +314,7 @@ void xensim_get_counters(struct xensim *x, struct xensim_counters *out)
         .dm_ops = c->dm_ops, .dm_op_errors = c->dm_op_errors,
         .ranges_mapped = c->ranges_mapped, .ranges_unmapped = c->ranges_unmapped,
         .clients = c->clients,
+        .mmcfg_native = c->mmcfg_native, .mmcfg_translated = c->mmcfg_translated,
     };
     for (unsigned i = 0; i < x->vcpus; i++)
         out->notify_from_server += atomic_load(&x->shared->vcpu[i].notified);

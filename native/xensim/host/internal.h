@@ -20,6 +20,7 @@
 #include <pthread.h>
 
 #define PRIVATE __attribute__((visibility("hidden")))
+#include "mmcfg.h"
 
 /* ---- rangeset.c ---- */
 
@@ -45,7 +46,7 @@ struct ioreq_vcpu {
 #define INVALID_GFN UINT64_MAX
 
 struct ioreq_server {
-    bool enabled;
+    bool enabled, mmcfg_native;
     uint8_t bufioreq_handling;
     bool allocated; /* ioreq_server_alloc_pages() or a legacy mapping happened */
     int fd;         /* memfd: frame 0 the ring, frame 1 the slots */
@@ -110,7 +111,7 @@ enum run_state { RUN_ALIVE, RUN_SHUTDOWN, RUN_CRASHED, RUN_DESTROYED, RUN_STOPPE
 struct counters {
     _Atomic uint64_t pio, copy, pci_config, timeoffset, invalidate, buffered, buffered_fallback,
         unhandled, aborted, retried, notify_to_server, notify_dropped, intx_ops, msi_ops, dm_ops,
-        dm_op_errors, ranges_mapped, ranges_unmapped;
+        dm_op_errors, ranges_mapped, ranges_unmapped, mmcfg_native, mmcfg_translated;
     _Atomic uint32_t clients;
 };
 
@@ -163,6 +164,7 @@ struct xensim {
     uint8_t special_gfns; /* free ones, a bit each */
     _Atomic uint32_t cf8;
     bool cf8_ext;         /* AMD64_NB_CFG_CF8_EXT_ENABLE */
+    struct mmcfg_windows mmcfg;
 
     /* Event channels */
     pthread_mutex_t evtchn_lock;

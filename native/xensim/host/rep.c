@@ -56,20 +56,21 @@ static struct outcome move_one(struct xensim *x, unsigned vcpu, enum xensim_spac
     return o;
 }
 
-/* One request with data_is_ptr, for `n` elements. Unclaimed reads fill the RAM with ones. */
+/* One request with data_is_ptr, for up to *n elements. Unclaimed reads fill the RAM with ones. */
 static struct outcome rep_request(struct xensim *x, unsigned vcpu, enum xensim_space space,
                                   bool to_ram, uint64_t addr, uint64_t ram, unsigned width,
-                                  uint32_t n, bool df)
+                                  uint32_t *n, bool df)
 {
     struct xen_ioreq p = {
         .type = space == XENSIM_PIO ? IOREQ_TYPE_PIO : IOREQ_TYPE_COPY,
-        .addr = addr, .size = width, .count = n, .data = ram,
+        .addr = addr, .size = width, .count = *n, .data = ram,
         .state_flags = IOREQ_DATA_IS_PTR | (to_ram ? IOREQ_DIR_READ : 0) | (df ? IOREQ_DF : 0),
     };
     struct outcome o = emulate_io(x, vcpu, &p, false);
+    *n = p.count;
     if (o.result == XENSIM_UNHANDLED && !o.refused && to_ram) {
         uint64_t ones = UINT64_MAX;
-        for (uint32_t i = 0; i < n; i++)
+        for (uint32_t i = 0; i < p.count; i++)
             memory_copy(x, df ? ram - (uint64_t)i * width : ram + (uint64_t)i * width, &ones, width,
                         true);
     }
@@ -105,7 +106,7 @@ enum xensim_result xensim_vcpu_rep(struct xensim *x, unsigned vcpu, enum xensim_
                 return XENSIM_UNHANDLED;
             if (space == XENSIM_MMIO)
                 n = limit_to_page(addr, width, n, df);
-            o = rep_request(x, vcpu, space, to_ram, addr, ram, width, n, df);
+            o = rep_request(x, vcpu, space, to_ram, addr, ram, width, &n, df);
         }
         if (o.result != XENSIM_HANDLED)
             all = o;
@@ -135,7 +136,7 @@ enum xensim_result xensim_vcpu_rep_stos(struct xensim *x, unsigned vcpu, uint64_
         struct outcome o;
         if (is_device(x, addr)) {
             n = limit_to_page(addr, width, count, df);
-            o = emulate_mmio_value(x, vcpu, true, addr, width, n, df, &data, false);
+            o = emulate_mmio_value(x, vcpu, true, addr, width, &n, df, &data, false);
         } else {
             uint64_t value = data;
             o = emulate_mmio(x, vcpu, true, addr, (uint8_t *)&value, width);

@@ -77,21 +77,45 @@ static uint64_t decode_cf8(const struct xensim *x, uint32_t cf8, uint64_t port)
     return sbdf << 32 | reg;
 }
 
+/* Backwards: newer servers are favoured. */
+static struct ioreq_server *newest_with(struct xensim *x, unsigned type, uint64_t first, uint64_t last)
+{
+    for (unsigned id = MAX_NR_IOREQ_SERVERS; id-- > 0;) {
+        struct ioreq_server *s = x->server[id];
+        if (!s || !s->enabled)
+            continue;
+        pthread_rwlock_rdlock(&s->ranges_lock);
+        bool hit = rangeset_contains(&s->range[type], first, last);
+        pthread_rwlock_unlock(&s->ranges_lock);
+        if (hit)
+            return s;
+    }
+    return NULL;
+}
+
+static struct ioreq_server *select_function(struct xensim *x, uint64_t config)
+{
+    return newest_with(x, XEN_DMOP_IO_RANGE_PCI, config >> 32, config >> 32);
+}
+
 /* Called by a running vCPU. A PCI request gets its type and address here. */
 struct ioreq_server *server_select(struct xensim *x, struct xen_ioreq *p)
 {
-    unsigned type;
-    uint64_t first = p->addr, last;
+    uint64_t first = p->addr, last, config;
     uint32_t cf8 = atomic_load(&x->cf8);
     if (x->arch == XENSIM_X86 && p->type == IOREQ_TYPE_PIO && (p->addr & ~UINT64_C(3)) == 0xcfc &&
         cf8 & 0x80000000) {
-        type = XEN_DMOP_IO_RANGE_PCI;
-        first = last = decode_cf8(x, cf8, p->addr) >> 32;
-    } else if (p->type == IOREQ_TYPE_PIO) {
-        type = XEN_DMOP_IO_RANGE_PORT;
+        config = decode_cf8(x, cf8, p->addr);
+        struct ioreq_server *s = select_function(x, config);
+        if (s) {
+            p->addr = config;
+            p->type = IOREQ_TYPE_PCI_CONFIG;
+        }
+        return s;
+    }
+    if (p->type == IOREQ_TYPE_PIO) {
         last = first + p->size - 1; /* every repetition goes to the same port */
     } else if (p->type == IOREQ_TYPE_COPY) {
-        type = XEN_DMOP_IO_RANGE_MEMORY;
         if (p->state_flags & IOREQ_DF) {
             last = first + p->size - 1;
             first -= (uint64_t)(p->count - 1) * p->size;
@@ -101,25 +125,22 @@ struct ioreq_server *server_select(struct xensim *x, struct xen_ioreq *p)
     } else {
         return NULL;
     }
-
     if (last < first)
         return NULL; /* wraps around: no range holds it */
+    if (p->type == IOREQ_TYPE_PIO)
+        return newest_with(x, XEN_DMOP_IO_RANGE_PORT, first, last);
 
-    /* Backwards: newer servers are favoured. */
-    for (unsigned id = MAX_NR_IOREQ_SERVERS; id-- > 0;) {
-        struct ioreq_server *s = x->server[id];
-        if (!s || !s->enabled)
-            continue;
-        pthread_rwlock_rdlock(&s->ranges_lock);
-        bool hit = rangeset_contains(&s->range[type], first, last);
-        pthread_rwlock_unlock(&s->ranges_lock);
-        if (!hit)
-            continue;
-        if (type == XEN_DMOP_IO_RANGE_PCI) {
-            p->addr = decode_cf8(x, cf8, p->addr);
-            p->type = IOREQ_TYPE_PCI_CONFIG;
-        }
+    switch (mmcfg_decode(x, p, first, last, &config)) {
+    case MMCFG_FUNCTION: {
+        struct ioreq_server *s = select_function(x, config);
+        if (s)
+            mmcfg_form(x, s, p, config);
         return s;
     }
-    return NULL;
+    case MMCFG_STRADDLING:
+        return NULL;
+    case MMCFG_OUTSIDE:
+        break;
+    }
+    return newest_with(x, XEN_DMOP_IO_RANGE_MEMORY, first, last);
 }

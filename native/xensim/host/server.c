@@ -107,6 +107,7 @@ int server_destroy(struct xensim *x, ioservid_t id)
         domain_pause(x);
         memory_map_mem_type(x, s, 0); /* arch_ioreq_server_destroy(): if it was the one */
         x->server[id] = NULL;
+        mmcfg_forget(x, id);
         /* A vCPU that waits in this server stays blocked: only a notification would unblock it,
          * and its channel goes away here. */
         server_free(x, s);
@@ -127,6 +128,7 @@ void server_destroy_all(struct xensim *x)
         if (s)
             server_free(x, s);
     }
+    x->mmcfg.count = 0;
     pthread_mutex_unlock(&x->server_lock);
 }
 

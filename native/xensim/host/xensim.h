@@ -60,7 +60,8 @@ uint64_t xensim_mapped_pages(struct xensim *x);
 /* How an access ended. Names as in Xen: enum io_state of the Arm thread, X86EMUL_* on x86. */
 enum xensim_result {
     XENSIM_HANDLED = 0,    /* a server answered */
-    XENSIM_UNHANDLED = 1,  /* nobody claims it: all-ones read, write discarded (x86) */
+    XENSIM_UNHANDLED = 1,  /* nobody claims it: all-ones read, write discarded (x86; in an
+                              MMCONFIG window everywhere) */
     XENSIM_ABORT = 2,      /* nobody claims it: data abort (Arm) */
     XENSIM_CRASHED = 3,    /* the domain was crashed; xensim_crash_reason() has Xen's words */
     XENSIM_STOPPED = 4,    /* xensim_stop() was called, or the domain was destroyed */
@@ -69,8 +70,9 @@ enum xensim_result {
 enum xensim_space { XENSIM_PIO, XENSIM_MMIO };
 
 /* One in/out/mov. width 1, 2, 4 (8 too for MMIO). A PIO access to 0xcfc-0xcff while CF8
- * enables it becomes a PCI_CONFIG request, as in Xen. *data: value in or out. MMIO accesses
- * that touch populated RAM read and write the RAM. */
+ * enables it becomes a PCI_CONFIG request, as in Xen; so does an MMIO access to an MMCONFIG window,
+ * unless its server wants it as it is. *data: value in or out. MMIO accesses that touch populated
+ * RAM read and write the RAM. */
 enum xensim_result xensim_vcpu_access(struct xensim *x, unsigned vcpu, enum xensim_space space,
                                       bool write, uint64_t addr, unsigned width, uint64_t *data);
 
@@ -149,11 +151,15 @@ struct xensim_counters {
     uint64_t ranges_mapped, ranges_unmapped;                 /* successful (un)map dm ops */
     uint32_t servers, ranges;                                /* alive now */
     uint32_t clients;                                        /* open library handles now */
+    uint64_t mmcfg_native, mmcfg_translated;                 /* accesses in a window, by the form they took */
 };
 void xensim_get_counters(struct xensim *x, struct xensim_counters *out);
 /* Ranges registered by a server now: writes up to max, returns how many there are. */
 struct xensim_range { uint32_t type; uint64_t start, end; };
 unsigned xensim_ranges(struct xensim *x, unsigned server_id, struct xensim_range *out, unsigned max);
+/* MMCONFIG windows now (see mmcfg.c): writes up to max, returns how many there are. */
+struct xensim_mmcfg { uint64_t base; uint16_t segment; uint8_t start_bus, end_bus; uint16_t server; };
+unsigned xensim_mmcfg_windows(struct xensim *x, struct xensim_mmcfg *out, unsigned max);
 /* Xen's log ("(XEN) ..." lines), oldest first; returns bytes written, always NUL-terminated. */
 size_t xensim_console(struct xensim *x, char *buf, size_t len);
 

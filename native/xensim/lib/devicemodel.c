@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* libxendevicemodel.so.1. Source of the behaviour: Xen tools/libs/devicemodel/core.c. */
 #include "client.h"
-#include "xen.h"
+#include "devicemodel.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -68,7 +68,7 @@ static int dm_op2(xendevicemodel_handle *dmod, domid_t domid, struct dmop *op, v
     return client_call(&dmod->client, &call);
 }
 
-static int dm_op(xendevicemodel_handle *dmod, domid_t domid, struct dmop *op)
+int dm_op(xendevicemodel_handle *dmod, domid_t domid, struct dmop *op)
 {
     return dm_op2(dmod, domid, op, NULL, 0, 1);
 }

@@ -54,6 +54,14 @@ int xendevicemodel_pin_memory_cacheattr(xendevicemodel_handle *, domid_t, uint64
                                         uint64_t end, uint32_t type);
 int xendevicemodel_nr_vcpus(xendevicemodel_handle *, domid_t, unsigned *vcpus);
 int xendevicemodel_restrict(xendevicemodel_handle *, domid_t);
+/* Only here: see mmcfg.c. */
+int xendevicemodel_map_mmcfg_to_ioreq_server(xendevicemodel_handle *, domid_t, ioservid_t,
+                                             uint16_t segment, uint64_t base, uint8_t start_bus,
+                                             uint8_t end_bus, uint32_t flags);
+int xendevicemodel_unmap_mmcfg_from_ioreq_server(xendevicemodel_handle *, domid_t, ioservid_t,
+                                                 uint16_t segment);
+int xendevicemodel_set_ioreq_server_mmcfg(xendevicemodel_handle *, domid_t, ioservid_t,
+                                          uint32_t flags);
 
 /* libxenforeignmemory */
 typedef struct xenforeignmemory_handle xenforeignmemory_handle;

@@ -58,7 +58,7 @@ int main(int argc, char **argv)
         return process_main(argc - 2, argv + 2);
     const struct test *groups[] = {
         server_tests, evtchn_tests, request_tests, rep_tests, ring_tests, memory_tests, irq_tests,
-        life_tests, arm_tests, process_tests,
+        mmcfg_tests, life_tests, arm_tests, process_tests,
     };
     snprintf(socket_path, sizeof socket_path, "/tmp/xensim-test.%d", (int)getpid());
     setenv(WIRE_SOCKET_ENV, socket_path, 1);

@@ -52,7 +52,8 @@ struct test {
     void (*run)(void);
 };
 extern const struct test server_tests[], evtchn_tests[], request_tests[], rep_tests[], ring_tests[],
-    memory_tests[], irq_tests[], life_tests[], arm_tests[], process_tests[];
+    memory_tests[], irq_tests[], life_tests[], arm_tests[], process_tests[],
+    mmcfg_tests[];
 
 /* ---- the host under test; started by the runner before each test ---- */
 
