@@ -35,6 +35,8 @@ const REASONS: Readonly<Record<string, string>> = {
   ESRCH: "there is no such domain, or it is being destroyed",
 };
 
+const NOT_IN_XEN = "only the simulated Xen has this call; claim the window as memory instead";
+
 /** Reasons that hold for one call. Key: call and errno. */
 const REASONS_OF_CALL: Readonly<Record<string, string>> = {
   "nr_vcpus EINVAL": "this domain has no ioreq servers: they need an HVM or PVH guest",
@@ -48,6 +50,16 @@ const REASONS_OF_CALL: Readonly<Record<string, string>> = {
   "map_pcidev_to_ioreq_server EEXIST": "this server has that function already",
   "map_pcidev_to_ioreq_server EOPNOTSUPP": "configuration accesses come this way on x86 only",
   "unmap_pcidev_from_ioreq_server ENOENT": "this server does not have that function, or there is no such server",
+  "map_mmcfg_to_ioreq_server EEXIST":
+    "another server has told of this segment's window, or another segment's window is in the way",
+  "map_mmcfg_to_ioreq_server EINVAL":
+    "the buses are in the wrong order, the base is not aligned to them, or there is guest RAM",
+  "map_mmcfg_to_ioreq_server ENOSPC": "the domain has its 8 windows already",
+  "map_mmcfg_to_ioreq_server ENOSYS": NOT_IN_XEN,
+  "unmap_mmcfg_from_ioreq_server ENOENT":
+    "this server has told of no window in that segment, or there is no such server",
+  "unmap_mmcfg_from_ioreq_server ENOSYS": NOT_IN_XEN,
+  "set_ioreq_server_mmcfg ENOSYS": NOT_IN_XEN,
   "set_pci_intx_level EINVAL": "only devices 0 to 31 on bus 0 have pins, A to D; behind a bridge use the pin on bus 0",
   "set_irq_level EINVAL": "the interrupt is not a shared one (32 and up) of this domain, or is taken",
   "inject_msi EINVAL": "the guest programmed an address or data that make no interrupt",
@@ -69,6 +81,7 @@ const REASONS_OF_CALL: Readonly<Record<string, string>> = {
 const CODES: Readonly<Record<string, string>> = {
   "map_io_range_to_ioreq_server EEXIST": "XEN_RANGE_TAKEN",
   "map_pcidev_to_ioreq_server EEXIST": "XEN_RANGE_TAKEN",
+  "map_mmcfg_to_ioreq_server EEXIST": "XEN_RANGE_TAKEN",
   "bind_interdomain EINVAL": "XEN_PORT_TAKEN",
 };
 
@@ -88,6 +101,10 @@ export function callFailed(call: string, args: CallArguments, errno: number): Io
   const message = `${call}(${words.join(", ")}): ${name}${reason === undefined ? "" : ` (${reason})`}`;
   return new IoreqdError(code, message, { call, ...args, errno: name });
 }
+
+/** The library has no such function: XEN_CALL_FAILED with ENOSYS. */
+export const callMissing = (call: string, args: CallArguments): IoreqdError =>
+  callFailed(call, args, constants.errno.ENOSYS);
 
 /** The handle was closed by this process. A mistake in the caller. */
 export function closedHandle(what: string): IoreqdError {

@@ -7,7 +7,7 @@
  * | code | meaning | what the caller does |
  * | --- | --- | --- |
  * | XEN_DOMAIN_GONE | ESRCH: the domain is dying or dead | unmap everything, end; not a fault |
- * | XEN_RANGE_TAKEN | EEXIST: this server already has part of that range | a bug, or a left-over of a killed process |
+ * | XEN_RANGE_TAKEN | EEXIST: this server already has part of that range, or there is another MMCONFIG window | a bug, or a left-over of a killed process |
  * | XEN_PORT_TAKEN | EINVAL on bind: another process is attached to that channel | end: the other one serves |
  * | XEN_CALL_FAILED | anything else; `details.errno` has its name | tell the operator |
  * | XEN_CLOSED | the host or its event channels were closed here | a bug |
@@ -25,6 +25,19 @@ import type { DomId, EvtchnPort, Gfn, IoservId, Sbdf } from "../base/ids.js";
 export type BufioreqMode = "off" | "legacy" | "atomic";
 
 export type IoSpace = "pio" | "mmio";
+
+/**
+ * Where the configuration space of some buses of a segment is in guest-physical memory, 4 KiB a function.
+ * Source: PCIe 7.2.2.
+ */
+export interface MmcfgWindow {
+  readonly segment: number;
+  /** Where `startBus` is: a multiple of the window's length, 1 MiB a bus, rounded up to a power of two. */
+  readonly base: number | bigint;
+  /** First and last bus, both inside. */
+  readonly startBus: number;
+  readonly endBus: number;
+}
 
 /**
  * The shared pages of one ioreq server. They belong to Xen and stay until the server is destroyed, so
@@ -72,6 +85,23 @@ export interface XenHost {
   /** Configuration accesses through 0xCF8/0xCFC to this function come here. x86 only. */
   mapPciDevice(domid: DomId, id: IoservId, at: Sbdf): void;
   unmapPciDevice(domid: DomId, id: IoservId, at: Sbdf): void;
+
+  /**
+   * Whether Xen can be told where an MMCONFIG window is and routes accesses to it by function. The simulated one
+   * can; no real one can, and there the three calls below throw XEN_CALL_FAILED with ENOSYS.
+   */
+  readonly translatesMmcfg: boolean;
+  /**
+   * Tells Xen of the segment's window, or that it has moved: in one step for the guest. Accesses go to the newest
+   * server that has their function (mapPciDevice); nobody's functions read all-ones. `translated`: setMmcfgTranslated.
+   */
+  mapMmcfg(domid: DomId, id: IoservId, window: MmcfgWindow & { readonly translated: boolean }): void;
+  unmapMmcfg(domid: DomId, id: IoservId, segment: number): void;
+  /**
+   * How this server gets what is accessed in a window, be it its own or another's: as PCI_CONFIG requests (translated;
+   * so it is at first), or as the memory accesses that they are.
+   */
+  setMmcfgTranslated(domid: DomId, id: IoservId, translated: boolean): void;
 
   /**
    * Level of pin A (0) to D (3) of a device (0 to 31) on bus 0. Idempotent. Devices behind a bridge are

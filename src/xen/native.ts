@@ -16,11 +16,12 @@ import {
   segmentOf,
 } from "../base/ids.js";
 import { BUFIOREQ } from "../spec/xen-ioreq.js";
-import { type CallArguments, callFailed, closedHandle, openFailed, PRIVCMD } from "./errno.js";
+import { type CallArguments, callFailed, callMissing, closedHandle, openFailed, PRIVCMD } from "./errno.js";
 import { NativeEventChannels } from "./evtchn.js";
 import type { Bound, FfiAdapter, Pointer } from "./ffi/table.js";
-import type { BufioreqMode, EventChannels, ForeignMapping, IoreqPages, IoSpace, XenHost } from "./host.js";
+import type { BufioreqMode, EventChannels, ForeignMapping, IoreqPages, IoSpace, MmcfgWindow, XenHost } from "./host.js";
 import { NativeMemory } from "./native-memory.js";
+import { NativeMmcfg } from "./native-mmcfg.js";
 import { libxendevicemodel } from "./tables/libxendevicemodel.js";
 import { libxentoolcore } from "./tables/libxentoolcore.js";
 
@@ -28,6 +29,7 @@ export class NativeXen implements XenHost {
   readonly #ffi: FfiAdapter;
   readonly #lib: Bound<typeof libxendevicemodel>;
   readonly #core: Bound<typeof libxentoolcore>;
+  readonly #mmcfg: NativeMmcfg;
   readonly #memory: NativeMemory;
   readonly #channels = new Set<NativeEventChannels>();
   /** Null once closed. */
@@ -41,6 +43,7 @@ export class NativeXen implements XenHost {
     this.#ffi = ffi;
     this.#lib = ffi.bind(libxendevicemodel);
     this.#core = ffi.bind(libxentoolcore);
+    this.#mmcfg = new NativeMmcfg(ffi, () => this.#open);
     this.#handle = this.#lib.xendevicemodel_open(null, 0);
     if (this.#handle === null) throw openFailed("xendevicemodel_open", PRIVCMD, ffi.errno());
     try {
@@ -117,6 +120,22 @@ export class NativeXen implements XenHost {
     }
   }
 
+  get translatesMmcfg(): boolean {
+    return this.#mmcfg.available;
+  }
+
+  mapMmcfg(domid: DomId, id: IoservId, window: MmcfgWindow & { readonly translated: boolean }): void {
+    this.#mmcfg.map(domid, id, window);
+  }
+
+  unmapMmcfg(domid: DomId, id: IoservId, segment: number): void {
+    this.#mmcfg.unmap(domid, id, segment);
+  }
+
+  setMmcfgTranslated(domid: DomId, id: IoservId, translated: boolean): void {
+    this.#mmcfg.setTranslated(domid, id, translated);
+  }
+
   setIntxLevel(domid: DomId, device: number, pin: 0 | 1 | 2 | 3, asserted: boolean): void {
     if (this.#lib.xendevicemodel_set_pci_intx_level(this.#open, domid, 0, 0, device, pin, asserted ? 1 : 0) !== 0) {
       throw this.#failed("set_pci_intx_level", { domid, device, pin: "ABCD"[pin] ?? pin, level: asserted ? 1 : 0 });
@@ -134,7 +153,7 @@ export class NativeXen implements XenHost {
     const result = set === undefined ? undefined : set(this.#open, domid, irq, asserted ? 1 : 0);
     if (result === 0) return;
     const args = { domid, irq, level: asserted ? 1 : 0 };
-    throw result === undefined ? callFailed("set_irq_level", args, ENOSYS) : this.#failed("set_irq_level", args);
+    throw result === undefined ? callMissing("set_irq_level", args) : this.#failed("set_irq_level", args);
   }
 
   injectMsi(domid: DomId, address: number | bigint, data: number): void {
@@ -185,9 +204,6 @@ export class NativeXen implements XenHost {
     return callFailed(call, args, this.#ffi.errno());
   }
 }
-
-/** Source: Linux include/uapi/asm-generic/errno.h. */
-const ENOSYS = 38;
 
 function rangeWords(
   domid: DomId,

@@ -34,6 +34,8 @@ test.each([
   ["set_ioreq_server_state", E.ENOENT, "XEN_CALL_FAILED", "no such ioreq server"],
   ["notify", E.ENOTCONN, "XEN_CALL_FAILED", "not bound that port"],
   ["inject_msi", E.EOPNOTSUPP, "XEN_CALL_FAILED", "no such thing"],
+  ["map_mmcfg_to_ioreq_server", E.ENOSYS, "XEN_CALL_FAILED", "only the simulated Xen"],
+  ["map_mmcfg_to_ioreq_server", E.EEXIST, "XEN_RANGE_TAKEN", "another server has told"],
   ["set_irq_level", E.ENOSYS, "XEN_CALL_FAILED", "too old"],
 ])("%s with errno %i is %s", (call, errno, code, words) => {
   const error = callFailed(call, { domid: 7 }, errno);

@@ -82,6 +82,16 @@ describeOnXen("XenHost", (now) => {
     ]);
   });
 
+  test("only the simulated Xen can be told of an MMCONFIG window; a real one refuses, with the reason", () => {
+    const { xen, domid } = now();
+    const simulated = process.env["IOREQD_TEST_DOMID"] === undefined;
+    const id = xen.createIoreqServer(domid, "off");
+    const window = { segment: 0, base: 0xe000_0000, startBus: 0, endBus: 255, translated: true };
+    expect(xen.translatesMmcfg).toBe(simulated);
+    if (simulated) xen.mapMmcfg(domid, id, window);
+    else expect(() => xen.mapMmcfg(domid, id, window)).toThrow(coded("XEN_CALL_FAILED", "ENOSYS"));
+  });
+
   test("interrupt lines are set twice to the same level, and a device above 31 has none", () => {
     const { xen, domid } = now();
     for (const level of [true, true, false, false]) xen.setIntxLevel(domid, 16, 0, level);

@@ -53,3 +53,25 @@ export const libxendevicemodel = libraryTable({
     xendevicemodel_restrict: { returns: "int", takes: ["pointer", "u16"] },
   },
 });
+
+/**
+ * What was proposed for Xen and never taken: Xen knows where the MMCONFIG window is. Only xensim's library has it.
+ * Source: native/xensim/host/mmcfg.c.
+ */
+export const libxendevicemodelMmcfg = libraryTable({
+  soname: libxendevicemodel.soname,
+  debian: libxendevicemodel.debian,
+  functions: {
+    xendevicemodel_map_mmcfg_to_ioreq_server: {
+      returns: "int",
+      takes: ["pointer", "u16", "u16", "u16", "u64", "u8", "u8", "u32"],
+      optional: true,
+    },
+    xendevicemodel_unmap_mmcfg_from_ioreq_server: {
+      returns: "int",
+      takes: ["pointer", "u16", "u16", "u16"],
+      optional: true,
+    },
+    xendevicemodel_set_ioreq_server_mmcfg: { returns: "int", takes: ["pointer", "u16", "u16", "u32"], optional: true },
+  },
+});
