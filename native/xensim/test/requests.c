@@ -229,6 +229,8 @@ static void configuration_mechanism_1(void)
     /* Disabled, 0xcfc is a port like another. */
     EQUAL(xensim_vcpu_access(host, 0, XENSIM_PIO, false, 0xcfc, 4, &data), XENSIM_UNHANDLED);
     out32(0xcf8, 0x80011344, XENSIM_UNHANDLED); /* nobody owns the port; remembered all the same */
+    EQUAL(xensim_vcpu_access(host, 0, XENSIM_PIO, false, 0xcf8, 4, &data), XENSIM_UNHANDLED);
+    EQUAL(data, 0xffffffff); /* as for a PVH guest, whose probe of mechanism 1 fails */
     start_read(&a, 0, XENSIM_PIO, 0xcfc, 4);
     answer_pci(sbdf << 32 | 0x44, 4, 1, 0x11223344);
     EQUAL(a.data, 0x11223344);
@@ -257,6 +259,11 @@ static void configuration_mechanism_1(void)
     EQUAL(p.type, IOREQ_TYPE_PIO);
     dm_answer(&dm, 0, 0);
     EQUAL(finish(&a), XENSIM_HANDLED);
+    start_read(&a, 0, XENSIM_PIO, 0xcf8, 4); /* the owner's to answer, not Xen's */
+    dm_request(&dm, 0);
+    dm_answer(&dm, 0, 0x80011444);
+    EQUAL(finish(&a), XENSIM_HANDLED);
+    EQUAL(a.data, 0x80011444);
     EQUAL(xensim_vcpu_access(host, 0, XENSIM_PIO, false, 0xcfc, 2, &data), XENSIM_UNHANDLED);
     EQUAL(data, 0xffff);
     EQUAL(counters().pci_config, 6);
