@@ -63,6 +63,7 @@ export class Session {
     this.events = new GuestEvents(log);
     try {
       // Tables and addresses are checked before anything is created.
+      refuseTranslation(options.hosts, xen);
       const plan = planTree(options.devices, options.hosts);
       const arena = this.#createArena(ffi, plan.dataLength, plan.layout);
       this.tree = new PciTree(plan, arena);
@@ -137,6 +138,15 @@ export class Session {
         xen.unmapIoRange(domid, this.server.id, space, first, last);
         this.#log.debug({ space, range: formatRange(first, last) }, "range unmapped");
       },
+      mapWindow: (segment, { base, firstBus, buses }) => {
+        const window = { segment, base, startBus: firstBus, endBus: firstBus + buses - 1, translated: true };
+        xen.mapMmcfg(domid, this.server.id, window);
+        this.#log.debug({ segment, base: hex(base), buses }, "ECAM window told");
+      },
+      unmapWindow: (segment) => {
+        xen.unmapMmcfg(domid, this.server.id, segment);
+        this.#log.debug({ segment }, "ECAM window taken back");
+      },
       setIntx: (device, pin, asserted) => {
         xen.setIntxLevel(domid, device, pin as 0 | 1 | 2 | 3, asserted);
         this.#log.debug({ device: hex(device), pin: "ABCD"[pin], asserted }, "interrupt line");
@@ -202,6 +212,14 @@ export class Session {
     this.#down.defer(`close ${spec}`, () => backend.close());
     return backend;
   }
+}
+
+function refuseTranslation(hosts: readonly HostWindows[], xen: XenHost): void {
+  if (xen.translatesMmcfg || !hosts.some(({ ecam }) => ecam?.delivery === "translated")) return;
+  throw new IoreqdError(
+    "WINDOW_UNSUPPORTED",
+    'hostBridges: an ECAM window is to be "translated", and this Xen has no call for that, as no real one has: write "delivery": "native"',
+  );
 }
 
 /** Where x86 processors listen. What is above 32 bits can name more of a destination. Source: Intel SDM 3A 11.11.1. */

@@ -45,6 +45,7 @@ const hostBridge = z.strictObject({
       firstBus: z.int().min(0).max(255).optional(),
       buses: z.int().min(1).max(256).optional(),
       claim: z.enum(["functions", "window"]).optional(),
+      delivery: z.enum(["native", "translated"]).optional(),
     })
     .optional(),
   aperture: z.strictObject({ base: address, size: z.int().optional() }).optional(),

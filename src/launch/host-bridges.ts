@@ -12,8 +12,9 @@ export function hostBridges(config: Config, arm = process.arch === "arm64"): Hos
   return (config.hostBridges ?? [{}]).map(({ segment = 0, bus = 0, ecam, aperture }): HostWindows => {
     const windows: { ecam?: EcamWindow; aperture?: Aperture } = {};
     if (ecam !== undefined) {
-      const { base, firstBus = 0, buses = ALL_BUSES - firstBus, claim = arm ? "window" : "functions" } = ecam;
-      windows.ecam = { base, firstBus, buses, claim };
+      const { base, firstBus = 0, buses = ALL_BUSES - firstBus, delivery = "native" } = ecam;
+      const { claim = arm ? "window" : "functions" } = ecam;
+      windows.ecam = { base, firstBus, buses, claim, delivery };
     }
     if (aperture !== undefined) windows.aperture = { base: aperture.base, size: aperture.size ?? ALL_PORTS };
     return { segment, bus, ...windows };

@@ -10,11 +10,14 @@ import type { Sbdf } from "../base/ids.js";
 import { difference, type Interval } from "../bus/address-map.js";
 import type { Space } from "./decode.js";
 import type { PciHost } from "./rights.js";
+import type { EcamWindow } from "./windows.js";
 
 export class Claims {
   readonly #host: PciHost;
   readonly #ranges: Record<Space, Interval[]> = { pio: [], mmio: [] };
   readonly #functions = new Set<Sbdf>();
+  /** By segment. */
+  readonly #windows = new Map<number, EcamWindow>();
   /** By root device * 4 + pin. */
   readonly #lines = new Map<number, boolean>();
 
@@ -59,6 +62,21 @@ export class Claims {
       this.#attempt(`unmap ${space} range`, () => this.#host.unmapRange(space, first, last));
     }
     this.#ranges[space] = difference(now, gone).sort((a, b) => a.first - b.first);
+  }
+
+  syncWindows(wanted: ReadonlyMap<number, EcamWindow>): void {
+    for (const [segment, window] of wanted) {
+      const told = this.#windows.get(segment);
+      if (told?.base === window.base && told.buses === window.buses) continue;
+      if (this.#attempt("map an ECAM window", () => this.#host.mapWindow(segment, window))) {
+        this.#windows.set(segment, window);
+      }
+    }
+    for (const segment of [...this.#windows.keys()]) {
+      if (wanted.has(segment)) continue;
+      this.#attempt("unmap an ECAM window", () => this.#host.unmapWindow(segment));
+      this.#windows.delete(segment);
+    }
   }
 
   syncLines(wanted: ReadonlyMap<number, boolean>): void {

@@ -45,13 +45,23 @@ export class HostRegions {
     return this.#hosts.flatMap((host): Region[] => {
       const regions: Region[] = [];
       const ecam = this.#ecamOf(host, functions);
-      if (ecam !== null) regions.push(this.#ecamRegion(host, ecam, functions));
+      if (ecam !== null && ecam.delivery !== "translated") regions.push(this.#ecamRegion(host, ecam, functions));
       if (host.aperture !== null) {
         const { at, target } = host.aperture;
         regions.push({ base: at.base, size: at.size, target, label: `${host.name} I/O aperture` });
       }
       return regions;
     });
+  }
+
+  /** Windows of which Xen is told, by segment. */
+  translated(functions: readonly PciFunction[]): Map<number, EcamWindow> {
+    const windows = new Map<number, EcamWindow>();
+    for (const host of this.#hosts) {
+      const ecam = this.#ecamOf(host, functions);
+      if (ecam?.delivery === "translated") windows.set(host.windows.segment, ecam);
+    }
+    return windows;
   }
 
   /** Where the chipset's own register puts it, if one of the functions has such a register; else where it was configured. */
@@ -61,7 +71,8 @@ export class HostRegions {
     );
     if (chipset === undefined) return windows.ecam ?? null;
     const found = chipset.ecam();
-    return found === null ? null : { firstBus: 0, claim: windows.ecam?.claim ?? "functions", ...found };
+    const { claim = "functions", delivery = "native" } = windows.ecam ?? {};
+    return found === null ? null : { firstBus: 0, claim, delivery, ...found };
   }
 
   #ecamRegion({ windows, name }: Host, ecam: EcamWindow, functions: readonly PciFunction[]): Region {

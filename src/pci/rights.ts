@@ -21,6 +21,12 @@ export interface PciHost {
   unmapFunction(sbdf: Sbdf): void;
   mapRange(space: "pio" | "mmio", first: number, last: number): void;
   unmapRange(space: "pio" | "mmio", first: number, last: number): void;
+  /** Tell where a segment's ECAM window is, or that it has moved: Xen makes configuration requests of accesses there. */
+  mapWindow(
+    segment: number,
+    window: { readonly base: number; readonly firstBus: number; readonly buses: number },
+  ): void;
+  unmapWindow(segment: number): void;
   /** pin 0 to 3, on bus 0. */
   setIntx(device: number, pin: number, asserted: boolean): void;
   /** A message-signalled interrupt: a write of 32 bits. Halves of the address and data are int32. Hot. */

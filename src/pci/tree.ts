@@ -224,6 +224,7 @@ export class PciTree {
     ];
     const pairs = hidden.map(({ region, by, first }) => `${region.label} by ${by.label} at ${hex(first)}`);
     this.#notices.tell("overlaps", pairs, (overlap) => this.#host?.noticed("address range hidden", { overlap }));
+    this.#claims?.syncWindows(this.#windows.translated(this.functions));
     this.#claims?.syncRanges("pio", this.#ports.intervals());
     this.#claims?.syncRanges("mmio", this.#memory.intervals());
   }

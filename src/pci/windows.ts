@@ -32,6 +32,11 @@ export interface EcamWindow {
    * nobody claims is a fault of the guest's.
    */
   readonly claim: "functions" | "window";
+  /**
+   * "native": accesses arrive as those to memory that they are. "translated": Xen is told of the window and makes
+   * configuration requests of them, which the simulated Xen can and no real one. Native unless told.
+   */
+  readonly delivery?: "native" | "translated";
 }
 
 /** Ports of a host bridge as guest memory: port n at base + n. */
@@ -63,6 +68,9 @@ export function checkWindows(hosts: readonly HostWindows[]): void {
         : [{ name: `the I/O aperture of ${name}`, first: aperture.base, last: aperture.base + aperture.size - 1 }]),
     ];
   });
+  const told = hosts.filter(({ ecam }) => ecam?.delivery === "translated").map(({ segment }) => segment);
+  const twice = told.find((segment, index) => told.indexOf(segment) !== index);
+  if (twice !== undefined) throw invalid(`segment ${twice} has two ECAM windows to be translated; Xen is told of one`);
   windows.forEach((one, index) => {
     const other = windows.slice(index + 1).find(({ first, last }) => first <= one.last && last >= one.first);
     if (other === undefined) return;

@@ -252,6 +252,8 @@ test("a function is claimed once; one that the hypervisor refuses is told to who
     unmapRange: () => {},
     setIntx: () => {},
     noticed: () => {},
+    mapWindow: () => {},
+    unmapWindow: () => {},
     sendMessage: () => {},
     refused: (what) => asked.push(`refused to ${what}`),
   });

@@ -223,6 +223,29 @@ describe("PCIEXBAR", () => {
     expect(machine.read(0xb008_0000)).toBe(0);
   });
 
+  test("of a window that Xen is told of, it is told once for each place; accesses come as configuration requests", () => {
+    const hosts = [{ segment: 0, bus: 0, ecam: ecam({ delivery: "translated" }) }];
+    const machine = new Machine(
+      [
+        { device: q35Host, sbdf: at(0) },
+        { device: express, sbdf: at(0x10) },
+      ],
+      hosts,
+    );
+    bar(machine, 0xb000_0001);
+    machine.configWrite(0, 0x0c, 1, 1);
+    bar(machine, 0xc000_0003);
+    bar(machine, 0);
+    expect(machine.asked.filter((line) => line.includes("window"))).toEqual([
+      "window 0 at 0xb0000000 buses 0-255",
+      "window 0 at 0xc0000000 buses 0-127",
+      "no window 0",
+    ]);
+    expect(machine.tree.claimed("mmio")).toEqual([]);
+    machine.configWrite(1, 0xffc, 7);
+    expect(machine.configRead(1, 0xffc)).toBe(7);
+  });
+
   test("CF8 keeps what was written, whatever COMMAND says, and takes no byte", () => {
     const machine = machineWithHost();
     machine.write(0xcf8, 0x8000_0000, 4, TYPE.pio);

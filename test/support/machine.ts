@@ -116,6 +116,9 @@ export class Machine {
         this.rangesLeft += 1;
         this.asked.push(`unmap ${space} ${hexes(first)}-${hexes(last)}`);
       },
+      mapWindow: (segment, { base, firstBus, buses }) =>
+        this.asked.push(`window ${segment} at ${hexes(base)} buses ${firstBus}-${firstBus + buses - 1}`),
+      unmapWindow: (segment) => this.asked.push(`no window ${segment}`),
       setIntx: (device, pin, asserted) =>
         this.asked.push(`intx ${device.toString(16)}.${"ABCD"[pin]} ${asserted ? "raise" : "lower"}`),
       sendMessage: (hi, lo, data) => {
