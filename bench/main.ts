@@ -3,6 +3,7 @@
 
 import { access } from "./access.js";
 import { measureFfi } from "./ffi.js";
+import { messages } from "./messages.js";
 import { formatRow, type Row } from "./report.js";
 import { roundTrip } from "./round-trip.js";
 import { routing } from "./routing.js";
@@ -12,6 +13,7 @@ import { xen } from "./xen.js";
 const BENCHMARKS: Readonly<Record<string, () => Promise<Row[]> | Row[]>> = {
   access,
   ffi,
+  messages,
   routing,
   start,
   "round-trip": roundTrip,

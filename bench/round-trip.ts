@@ -27,7 +27,8 @@ export async function roundTrip(): Promise<Row[]> {
   }
 }
 
-function buildServer(directory: string): string {
+/** The C server of bench/c, compiled; its path. */
+export function buildServer(directory: string): string {
   const program = join(directory, "server");
   const libraries = ["-lxendevicemodel", "-lxenforeignmemory", "-lxenevtchn"];
   execFileSync("cc", ["-O2", "-Wall", "-o", program, join(PACKAGE_ROOT, "bench", "c", "server.c"), ...libraries], {

@@ -45,6 +45,10 @@ static void must(int holds, const char *what)
     }
 }
 
+/* With --msi each write sends one. */
+static xendevicemodel_handle *messages;
+static domid_t receiver;
+
 /* Returns whether there was a request. */
 static int serve(xenevtchn_handle *evtchn, volatile ioreq_t *slot, evtchn_port_t port)
 {
@@ -56,6 +60,8 @@ static int serve(xenevtchn_handle *evtchn, volatile ioreq_t *slot, evtchn_port_t
         ;
     else if (slot->dir == IOREQ_READ && !slot->data_is_ptr)
         slot->data = counter++;
+    else if (messages)
+        must(xendevicemodel_inject_msi(messages, receiver, 0xfee00000, 0x41) == 0, "inject_msi");
     __atomic_thread_fence(__ATOMIC_RELEASE);
     slot->state = STATE_IORESP_READY;
     must(xenevtchn_notify(evtchn, port) == 0, "xenevtchn_notify");
@@ -66,7 +72,11 @@ int main(int argc, char **argv)
 {
     const char *domid_text = getenv("IOREQD_DOMID");
     domid_t domid = domid_text ? atoi(domid_text) : 1;
-    int spin = argc > 1 && strcmp(argv[1], "--spin") == 0;
+    int spin = 0, msi = 0;
+    for (int i = 1; i < argc; i++) {
+        spin |= strcmp(argv[i], "--spin") == 0;
+        msi |= strcmp(argv[i], "--msi") == 0;
+    }
     evtchn_port_t ports[MAX_VCPUS];
     unsigned vcpus;
     ioservid_t id;
@@ -79,6 +89,8 @@ int main(int argc, char **argv)
     xenforeignmemory_handle *memory = xenforeignmemory_open(NULL, 0);
     xenevtchn_handle *evtchn = xenevtchn_open(NULL, 0);
     must(dm && memory && evtchn, "open");
+    messages = msi ? dm : NULL;
+    receiver = domid;
     must(xendevicemodel_nr_vcpus(dm, domid, &vcpus) == 0, "nr_vcpus");
     must(vcpus <= MAX_VCPUS, "too many vCPUs");
     must(xendevicemodel_create_ioreq_server(dm, domid, HVM_IOREQSRV_BUFIOREQ_OFF, &id) == 0, "create_ioreq_server");
