@@ -13,64 +13,39 @@
  * reorder or drop stores to typed arrays. So no flush is needed, and Atomics
  * (ten times the price of a store) only where another process looks at once.
  *
- * Layout of the file (32-bit little-endian words): header, one record per vCPU
- * and one for work outside requests, journal, layout as JSON, data.
+ * What lies where in the file is in format.ts.
  */
 
 import { IoreqdError } from "../base/errors.js";
-import { MAX_VCPUS, PAGE_SIZE } from "../spec/xen-ioreq.js";
+import {
+  align,
+  capacities,
+  fault,
+  HEADER,
+  MAGIC,
+  NO_RESERVE,
+  PHASE,
+  place,
+  RECORD,
+  RECORD_COUNT,
+  RECORD_WORDS,
+  RECORDS_AT,
+  type Reserve,
+  VERSION,
+} from "./format.js";
+import { LayoutAreas } from "./layout-areas.js";
 
-/** Words of the header. */
-export const HEADER = {
-  magic: 0,
-  version: 1,
-  size: 2,
-  domid: 3,
-  ioservid: 4,
-  serverState: 5,
-  pid: 6,
-  journalCount: 7,
-  journalAt: 8,
-  layoutAt: 9,
-  layoutLength: 10,
-  dataAt: 11,
-  dataLength: 12,
-  bufioreqMode: 13,
-} as const;
-
-export const MAGIC = 0x51_52_4f_49; // "IORQ"
-export const VERSION = 1;
-
-/** What `HEADER.serverState` says: how far the server of `HEADER.ioservid` had come. */
-export const SERVER_STATE = { none: 0, created: 1, enabled: 2 } as const;
-
-/** Phases of a record; see docs/architecture.md, "A request is a transaction". */
-export const PHASE = { idle: 0, executing: 1, committed: 2, deferred: 3 } as const;
-
-/** Words of a record. `deaths`: how many processes died executing this request. */
-const RECORD = { phase: 0, deaths: 1, replyLo: 2, replyHi: 3, progress: 4 } as const;
-const RECORD_WORDS = 16;
-const RECORDS_AT = 64;
-
-/** The record of work that no vCPU waits for: a timer, a byte from a backend. */
-export const HOST_RECORD = MAX_VCPUS;
-const RECORD_COUNT = MAX_VCPUS + 1;
-
-const align = (value: number, to: number): number => Math.ceil(value / to) * to;
-
-/** Size in bytes of the file for this much data (bytes) and this layout text. */
-export function arenaSize(dataLength: number, layout: string): number {
-  return place(dataLength, Buffer.byteLength(layout)).size;
-}
-
-function place(dataLength: number, layoutLength: number) {
-  const journalAt = (RECORDS_AT + RECORD_COUNT * RECORD_WORDS) * 4;
-  // Each word of data is recorded at most once per transaction, so this never overflows.
-  const journalLength = align(dataLength, 4) * 2;
-  const layoutAt = align(journalAt + journalLength, 8);
-  const dataAt = align(layoutAt + layoutLength, PAGE_SIZE);
-  return { journalAt, layoutAt, dataAt, size: align(dataAt + dataLength, PAGE_SIZE) };
-}
+export {
+  arenaSize,
+  HEADER,
+  HOST_RECORD,
+  MAGIC,
+  PHASE,
+  RESERVE,
+  type Reserve,
+  SERVER_STATE,
+  VERSION,
+} from "./format.js";
 
 export class Arena {
   readonly u8: Uint8Array;
@@ -80,6 +55,7 @@ export class Arena {
   readonly dataAt: number;
   readonly dataLength: number;
 
+  readonly #layouts: LayoutAreas;
   readonly #journal: number;
   /** Transaction in which each data word was last recorded; private to this process. */
   readonly #recorded: Uint32Array;
@@ -94,6 +70,7 @@ export class Arena {
     this.view = new DataView(buffer);
     this.dataAt = this.header("dataAt");
     this.dataLength = this.header("dataLength");
+    this.#layouts = new LayoutAreas(buffer);
     this.#journal = this.header("journalAt") >>> 2;
     this.#dataWord = this.dataAt >>> 2;
     this.#recorded = new Uint32Array(align(this.dataLength, 4) >>> 2);
@@ -103,22 +80,19 @@ export class Arena {
    * Lay out a new arena in `buffer` (all zeroes, `arenaSize()` bytes).
    * The magic number is written last: a file without it is not an arena.
    */
-  static create(buffer: ArrayBuffer, dataLength: number, layout: string): Arena {
-    const text = Buffer.from(layout);
-    const at = place(dataLength, text.length);
+  static create(buffer: ArrayBuffer, dataLength: number, layout: string, reserve: Reserve = NO_RESERVE): Arena {
+    const capacity = capacities(dataLength, layout, reserve);
+    const at = place(capacity.dataLength, capacity.layoutCapacity);
     if (buffer.byteLength < at.size) {
       throw new IoreqdError("ARENA_TOO_SMALL", `arena needs ${at.size} bytes, the buffer has ${buffer.byteLength}`, {
         size: at.size,
       });
     }
+    const text = Buffer.from(layout);
     const i32 = new Int32Array(buffer);
-    i32[HEADER.version] = VERSION;
-    i32[HEADER.size] = at.size;
-    i32[HEADER.journalAt] = at.journalAt;
-    i32[HEADER.layoutAt] = at.layoutAt;
-    i32[HEADER.layoutLength] = text.length;
-    i32[HEADER.dataAt] = at.dataAt;
-    i32[HEADER.dataLength] = dataLength;
+    for (const [field, value] of Object.entries({ ...at, ...capacity, version: VERSION, layoutLength: text.length })) {
+      i32[HEADER[field as keyof typeof HEADER]] = value;
+    }
     new Uint8Array(buffer).set(text, at.layoutAt);
     Atomics.store(i32, HEADER.magic, MAGIC);
     return new Arena(buffer);
@@ -127,7 +101,7 @@ export class Arena {
   /** Look at an arena that another process (or an earlier one) made. Throws ARENA_INVALID. */
   static open(buffer: ArrayBuffer): Arena {
     const i32 = new Int32Array(buffer, 0, RECORDS_AT);
-    const wrong = validate(i32, buffer.byteLength);
+    const wrong = fault(i32, buffer.byteLength);
     if (wrong !== null) throw new IoreqdError("ARENA_INVALID", `not a usable state file: ${wrong}`, {});
     return new Arena(buffer);
   }
@@ -140,10 +114,24 @@ export class Arena {
     Atomics.store(this.i32, HEADER[field], value);
   }
 
-  /** The layout text given at creation. */
+  /** The layout that holds now. Also from another process: if it is changed meanwhile, the new one. */
   layout(): string {
-    const at = this.header("layoutAt");
-    return Buffer.from(this.u8.buffer, at, this.header("layoutLength")).toString();
+    return this.#layouts.read();
+  }
+
+  /**
+   * From this transaction's commit on the layout is this one; undone, it is the old one. Once per transaction, as the
+   * last thing in it. Throws ARENA_FULL.
+   */
+  setLayout(layout: string): void {
+    const changes = this.#layouts.prepare(layout);
+    this.#remember(HEADER.layoutChanges);
+    this.setHeader("layoutChanges", changes);
+  }
+
+  /** Zeroes where no layout has anything: that is nobody's, so there is nothing to undo. Offsets in the data area. */
+  clear(at: number, length: number): void {
+    this.u8.fill(0, this.dataAt + at, this.dataAt + at + length);
   }
 
   // -- transactions ------------------------------------------------------------------------
@@ -243,10 +231,15 @@ export class Arena {
   }
 
   #record(word: number, index: number): void {
+    this.#remember(word);
+    this.#recorded[index] = this.#transaction;
+  }
+
+  /** Append a word to the journal, as it is now. */
+  #remember(word: number): void {
     if (this.#owner < 0) {
       throw new IoreqdError("STORE_OUTSIDE_TRANSACTION", "device state was changed outside a handler; use host()", {});
     }
-    this.#recorded[index] = this.#transaction;
     const entry = this.#journal + this.#count * 2;
     this.i32[entry] = word;
     this.i32[entry + 1] = this.i32[word] as number;
@@ -297,16 +290,4 @@ export class Arena {
     if (width === 4) return this.view.getInt32(at, true);
     return width === 2 ? this.view.getUint16(at, true) : (this.u8[at] as number);
   }
-}
-
-function validate(header: Int32Array, length: number): string | null {
-  const at = (field: keyof typeof HEADER): number => header[HEADER[field]] as number;
-  if (at("magic") !== MAGIC) return "it does not begin with IORQ";
-  if (at("version") !== VERSION) return `its version is ${at("version")}, this program reads ${VERSION}`;
-  if (at("size") > length) return `it says ${at("size")} bytes and has ${length}`;
-  const expected = place(at("dataLength"), at("layoutLength"));
-  if (at("dataLength") < 0 || at("layoutLength") < 0 || expected.size !== at("size")) return "its sizes do not add up";
-  if (expected.dataAt !== at("dataAt") || expected.journalAt !== at("journalAt")) return "its offsets do not add up";
-  if (at("journalCount") < 0 || at("journalCount") > align(at("dataLength"), 4) / 4) return "its journal is damaged";
-  return null;
 }

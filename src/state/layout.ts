@@ -4,6 +4,9 @@
  * (`ioreqd inspect`, a newer version) can read it by name.
  */
 
+import { IoreqdError } from "../base/errors.js";
+import { type Extent, firstFit, taken } from "./places.js";
+
 /** One named place: a register, or a field of declared state. */
 export interface PlaceDescription {
   name: string;
@@ -14,7 +17,8 @@ export interface PlaceDescription {
   kind: "register" | "number" | "bytes";
 }
 
-export interface GroupDescription {
+/** What it names, and the bytes that are its own: nobody else has a place between them. */
+export interface GroupDescription extends Extent {
   /** "config", "bar0", "rom", "state", "timers". */
   name: string;
   places: PlaceDescription[];
@@ -24,6 +28,8 @@ export interface DeviceDescription {
   /** "0000:00:10.0", behind a bridge "0000:00:1c.0/00.0". */
   path: string;
   device: string;
+  /** What the operator calls it, if anything. */
+  id?: string;
   groups: GroupDescription[];
 }
 
@@ -31,32 +37,55 @@ export interface ArenaLayout {
   devices: DeviceDescription[];
 }
 
-/** Hands out places in the data area. Groups begin on 8-byte boundaries. */
-export class LayoutBuilder {
-  readonly layout: ArenaLayout = { devices: [] };
-  #next = 0;
+/** All bytes that a layout gives to somebody. */
+export const extentsOf = (layout: ArenaLayout): Extent[] => layout.devices.flatMap(({ groups }) => groups);
 
-  /** Bytes handed out so far. */
-  get length(): number {
-    return this.#next;
+/** Hands out places in the data area, the lowest that is free. Groups begin on 8-byte boundaries. */
+export class LayoutBuilder {
+  readonly layout: ArenaLayout;
+  readonly #room: number;
+  readonly #taken: Extent[];
+
+  /** Goes on from a layout, which stays as it is. `room`: bytes of the data area. */
+  constructor(before: ArenaLayout = { devices: [] }, room = Number.POSITIVE_INFINITY) {
+    this.layout = { devices: [...before.devices] };
+    this.#room = room;
+    this.#taken = extentsOf(before);
   }
 
-  device(path: string, device: string): DeviceDescription {
-    const description: DeviceDescription = { path, device, groups: [] };
+  /** Bytes of data there must be at least. */
+  get length(): number {
+    return this.#taken.reduce((end, { at, length }) => Math.max(end, at + length), 0);
+  }
+
+  device(path: string, device: string, id: string | null = null): DeviceDescription {
+    const description: DeviceDescription = { path, device, ...(id === null ? {} : { id }), groups: [] };
     this.layout.devices.push(description);
     return description;
   }
 
-  /** Reserve `length` bytes for these places (offsets within the group); returns the group's offset in the data area. */
+  /**
+   * Reserve `length` bytes for these places (offsets within the group); returns the group's offset in the data area.
+   * Throws ARENA_FULL.
+   */
   group(device: DeviceDescription, name: string, length: number, places: readonly PlaceDescription[]): number {
-    const at = this.#next;
-    this.#next = (at + length + 7) & ~7;
-    if (places.length > 0)
-      device.groups.push({ name, places: places.map((place) => ({ ...place, at: at + place.at })) });
+    if (length === 0) return 0;
+    const at = firstFit(this.#taken, length, this.#room);
+    if (at === null) throw full(device, length, this.#room, taken(this.#taken));
+    this.#taken.push({ at, length });
+    device.groups.push({ name, at, length, places: places.map((place) => ({ ...place, at: at + place.at })) });
     return at;
   }
 
   toJSON(): string {
-    return JSON.stringify(this.layout);
+    return JSON.stringify({ devices: this.layout.devices.toSorted((a, b) => (a.path < b.path ? -1 : 1)) });
   }
+}
+
+function full({ device, path }: DeviceDescription, length: number, room: number, used: number): IoreqdError {
+  return new IoreqdError(
+    "ARENA_FULL",
+    `${device} at ${path} needs ${length} bytes in one piece; of the state file's ${room} bytes ${used} are taken: remove another device first, or restart the guest with all its devices`,
+    { device, needed: length, room, taken: used },
+  );
 }

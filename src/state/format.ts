@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT
+/**
+ * The arena's file: what lies where in it, and what makes one usable.
+ *
+ * In this order, as 32-bit little-endian words: header, one record per vCPU
+ * and one for work outside requests, undo journal, two areas for the layout
+ * (JSON), data. One word of the header says which of the two layouts holds:
+ * its lowest bit is the area's number, and it counts the changes, so whoever
+ * reads from another process can tell that there was one meanwhile.
+ */
+
+import { MAX_VCPUS, PAGE_SIZE } from "../spec/xen-ioreq.js";
+
+/** Words of the header. */
+export const HEADER = {
+  magic: 0,
+  version: 1,
+  size: 2,
+  domid: 3,
+  ioservid: 4,
+  serverState: 5,
+  pid: 6,
+  journalCount: 7,
+  journalAt: 8,
+  /** Of area 0; area 1 follows it. */
+  layoutAt: 9,
+  /** Bytes of each area. */
+  layoutCapacity: 10,
+  dataAt: 11,
+  dataLength: 12,
+  bufioreqMode: 13,
+  /** How often the layout was changed. */
+  layoutChanges: 14,
+  /** Bytes of text in area 0, and in area 1. */
+  layoutLength: 15,
+  otherLayoutLength: 16,
+} as const;
+
+export const MAGIC = 0x51_52_4f_49; // "IORQ"
+export const VERSION = 2;
+
+/** What `HEADER.serverState` says: how far the server of `HEADER.ioservid` had come. */
+export const SERVER_STATE = { none: 0, created: 1, enabled: 2 } as const;
+
+/** Phases of a record; see docs/architecture.md, "A request is a transaction". */
+export const PHASE = { idle: 0, executing: 1, committed: 2, deferred: 3 } as const;
+
+/** Words of a record. `deaths`: how many processes died executing this request. */
+export const RECORD = { phase: 0, deaths: 1, replyLo: 2, replyHi: 3, progress: 4 } as const;
+export const RECORD_WORDS = 16;
+export const RECORDS_AT = 64;
+
+/** The record of work that no vCPU waits for: a timer, a byte from a backend. */
+export const HOST_RECORD = MAX_VCPUS;
+export const RECORD_COUNT = MAX_VCPUS + 1;
+
+/** Room for what comes later, in bytes. */
+export interface Reserve {
+  /** Of the data area. */
+  readonly data: number;
+  /** Of each layout area. */
+  readonly layout: number;
+}
+
+export const NO_RESERVE: Reserve = { data: 0, layout: 0 };
+/**
+ * For devices that are added while a guest runs: about thirty with the largest MSI-X table there is (33 KiB of
+ * registers), or two hundred like edu; a layout takes some ten times the bytes of the registers that it
+ * names, unless they are buffers. The file is sparse, so what nobody has used takes no memory; with the
+ * journal it is 5 MiB of addresses.
+ */
+export const RESERVE: Reserve = { data: 1 << 20, layout: 1 << 20 };
+
+export const align = (value: number, to: number): number => Math.ceil(value / to) * to;
+
+/** Where everything begins, for this many bytes of data and of each layout. */
+export function place(dataLength: number, layoutCapacity: number) {
+  const journalAt = (RECORDS_AT + RECORD_COUNT * RECORD_WORDS) * 4;
+  // Each word of data is recorded at most once per transaction, and the word that says which layout holds:
+  // so this never overflows.
+  const journalLength = align(dataLength, 4) * 2 + 8;
+  const layoutAt = align(journalAt + journalLength, PAGE_SIZE);
+  const dataAt = align(layoutAt + layoutCapacity * 2, PAGE_SIZE);
+  return { journalAt, layoutAt, dataAt, size: align(dataAt + dataLength, PAGE_SIZE) };
+}
+
+/** Bytes of data and of each layout area, for a beginning with so much. */
+export function capacities(dataLength: number, layout: string, reserve: Reserve) {
+  return {
+    dataLength: align(dataLength, 8) + reserve.data,
+    layoutCapacity: align(Buffer.byteLength(layout), 8) + reserve.layout,
+  };
+}
+
+/** Size in bytes of the file for this much data (bytes) and this layout text. */
+export function arenaSize(dataLength: number, layout: string, reserve: Reserve = NO_RESERVE): number {
+  const capacity = capacities(dataLength, layout, reserve);
+  return place(capacity.dataLength, capacity.layoutCapacity).size;
+}
+
+/** What is wrong with the header of a file of `length` bytes, or null. */
+export function fault(header: Int32Array, length: number): string | null {
+  const at = (field: keyof typeof HEADER): number => header[HEADER[field]] as number;
+  if (at("magic") !== MAGIC) return "it does not begin with IORQ";
+  if (at("version") !== VERSION) return `its version is ${at("version")}, this program reads ${VERSION}`;
+  if (at("size") > length) return `it says ${at("size")} bytes and has ${length}`;
+  const expected = place(at("dataLength"), at("layoutCapacity"));
+  if (at("dataLength") < 0 || at("layoutCapacity") < 0 || expected.size !== at("size"))
+    return "its sizes do not add up";
+  for (const field of ["journalAt", "layoutAt", "dataAt"] as const) {
+    if (expected[field] !== at(field)) return "its offsets do not add up";
+  }
+  for (const field of ["layoutLength", "otherLayoutLength"] as const) {
+    if (at(field) < 0 || at(field) > at("layoutCapacity")) return "its layout is damaged";
+  }
+  if (at("journalCount") < 0 || at("journalCount") > align(at("dataLength"), 4) / 4 + 1)
+    return "its journal is damaged";
+  return null;
+}
