@@ -57,6 +57,7 @@ function build(): BenchServer {
     log: () => ({ info: () => {}, debug: () => {}, guest: () => {} }),
     host: (work) => work(),
     chardev: () => ({ write: () => {}, onReceive: () => {}, poll: () => {} }),
+    release: () => {},
   });
   tree.functions.forEach((fn, i) => {
     fn.config.write(0x10, 4, (BASE + i * PAGE_SIZE) | 0);

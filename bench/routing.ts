@@ -37,6 +37,7 @@ function build(requests: readonly DeviceRequest[]): Bench {
     log: () => ({ info: () => {}, debug: () => {}, guest: () => {} }),
     host: (work) => work(),
     chardev: () => ({ write: () => {}, onReceive: () => {}, poll: () => {} }),
+    release: () => {},
   });
   const bridges = tree.functions.filter(({ bridge }) => bridge !== null);
   bridges.forEach((fn, index) => {

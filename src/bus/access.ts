@@ -15,12 +15,14 @@ export class Access {
   /** Byte position, within the access's 8 data bytes, of the part being served. */
   position = 0;
   #late: LateAccess | null = null;
+  /** Taken over, and not answered whole yet: one a vCPU. */
+  readonly #taken = new Set<LateAccess>();
 
-  /** Called by a register: this part will be answered by the function returned. */
-  later(shift: number, mask: number): Reply {
+  /** Called by `owner` for one of its registers: this part will be answered by the function returned. */
+  later(shift: number, mask: number, owner: object): Reply {
     this.outstanding += 1;
     this.#late ??= new LateAccess();
-    return this.#late.part(this.position, shift, mask);
+    return this.#late.part(this.position, shift, mask, owner);
   }
 
   /** Before every access: forget the last one. Cheap when nothing is late. */
@@ -38,19 +40,30 @@ export class Access {
     const late = this.#late;
     this.outstanding = 0;
     this.#late = null;
-    late?.start(done);
+    if (late === null) return;
+    this.#taken.add(late);
+    late.start((lo, hi) => {
+      this.#taken.delete(late);
+      done(lo, hi);
+    });
+  }
+
+  /** What `owner` still owes is all-ones: it has gone. */
+  abandon(owner: object): void {
+    for (const late of [...this.#taken]) late.abandon(owner);
   }
 }
 
 class LateAccess {
   readonly #data = new DataView(new ArrayBuffer(16));
+  readonly #owed: Array<{ owner: object; reply: Reply }> = [];
   #waiting = 0;
   #done: ((lo: number, hi: number) => void) | null = null;
 
-  part(position: number, shift: number, mask: number): Reply {
+  part(position: number, shift: number, mask: number, owner: object): Reply {
     this.#waiting += 1;
     let answered = false;
-    return (value) => {
+    const reply: Reply = (value) => {
       if (answered) return;
       answered = true;
       const at = this.#data.getInt32(position, true);
@@ -59,6 +72,12 @@ class LateAccess {
       this.#waiting -= 1;
       this.#finish();
     };
+    this.#owed.push({ owner, reply });
+    return reply;
+  }
+
+  abandon(owner: object): void {
+    for (const part of this.#owed) if (part.owner === owner) part.reply(-1);
   }
 
   start(done: (lo: number, hi: number) => void): void {

@@ -213,7 +213,7 @@ export class RegisterBlock {
     const stored = this.load(index);
     const late = this.#onReadLate[index] as LateReadHandler | null;
     if (late !== null) {
-      late(this.#access.later(shift, mask), stored);
+      late(this.#access.later(shift, mask, this), stored);
       return 0;
     }
     const handler = this.#onRead[index] as ReadHandler | null;
@@ -247,7 +247,7 @@ export class RegisterBlock {
     if (handler !== null) handler(raw, mask, before);
     const late = this.#onWriteLate[index] as LateWriteHandler | null;
     if (late !== null) {
-      const reply = this.#access.later(0, 0);
+      const reply = this.#access.later(0, 0, this);
       late(raw, () => reply(0), mask);
     }
   }

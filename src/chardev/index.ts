@@ -41,9 +41,9 @@ export function openChardev(spec: string, opener: ChardevOpener): ChardevBackend
 function openStdio(chardev: StreamChardev, { log }: ChardevOpener): void {
   const { stdin, stdout } = process;
   if (stdin.listenerCount("data") > 0) throw new Error("standard input and output serve another chardev already");
-  // A reader that goes away (`| head`) is no reason to end.
+  // A reader that goes away (`| head`) is no reason to end, also after this chardev: what was written may fail later.
   const lost = (error: Error): void => log.info({ error: error.message }, "stdio lost");
-  for (const stream of [stdin, stdout]) stream.on("error", lost);
+  for (const stream of [stdin, stdout]) if (stream.listenerCount("error") === 0) stream.on("error", lost);
   chardev.connect(stdin, streamSink(stdout));
   chardev.onClose(() => stdin.pause());
 }
@@ -62,6 +62,7 @@ function openPtyChardev(chardev: StreamChardev, { log, openPty }: ChardevOpener)
     stream.destroy();
     closeSync(other);
   });
+  chardev.path = path;
   log.info({ pty: path }, "serial line opened");
 }
 

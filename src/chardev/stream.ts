@@ -15,10 +15,13 @@ export interface ChardevRights {
 }
 
 export interface ChardevBackend extends Chardev {
+  /** What the other side opens, where that is not in its specification: "/dev/pts/3". */
+  readonly path: string | null;
   close(): void;
 }
 
 export class StreamChardev implements ChardevBackend {
+  path: string | null = null;
   readonly #rights: ChardevRights;
   readonly #output: Output;
   #source: Readable | null = null;

@@ -8,7 +8,7 @@ import type { ArenaLayout, PlaceDescription } from "../state/layout.js";
 import { openAdapter } from "../xen/ffi/index.js";
 import { mapFile } from "../xen/map-file.js";
 import { columns } from "./columns.js";
-import { statePath } from "./session.js";
+import { statePath } from "./state-file.js";
 
 export interface Inspection {
   domid: number;
@@ -17,7 +17,7 @@ export interface Inspection {
   serverState: string;
   /** vCPUs with a request under way. */
   requests: Array<{ record: number | "host"; phase: string; deaths: number }>;
-  devices: Array<{ path: string; device: string; groups: Record<string, Record<string, string>> }>;
+  devices: Array<{ path: string; device: string; id: string | null; groups: Record<string, Record<string, string>> }>;
 }
 
 const nameOf = (names: Readonly<Record<string, number>>, value: number): string =>
@@ -44,7 +44,18 @@ export function inspectDomain(stateDir: string, domid: number): Inspection {
   }
 }
 
+/** Read again where devices came or went meanwhile: then places may have been somebody else's. */
 export function inspectArena(arena: Arena): Inspection {
+  for (let tries = MOST_TRIES; ; tries -= 1) {
+    const changes = arena.header("layoutChanges");
+    const inspection = readArena(arena);
+    if (arena.header("layoutChanges") === changes || tries === 0) return inspection;
+  }
+}
+
+const MOST_TRIES = 10;
+
+function readArena(arena: Arena): Inspection {
   const layout = JSON.parse(arena.layout()) as ArenaLayout;
   const requests = Array.from({ length: HOST_RECORD + 1 }, (_, record) => ({ record, ...arena.record(record) }))
     .filter(({ phase }) => phase !== PHASE.idle)
@@ -59,9 +70,10 @@ export function inspectArena(arena: Arena): Inspection {
     server: arena.header("ioservid"),
     serverState: nameOf(SERVER_STATE, arena.header("serverState")),
     requests,
-    devices: layout.devices.map(({ path, device, groups }) => ({
+    devices: layout.devices.map(({ path, device, id = null, groups }) => ({
       path,
       device,
+      id,
       groups: Object.fromEntries(
         groups.map((group) => [
           group.name,
@@ -90,11 +102,11 @@ export function formatInspection(inspection: Inspection): string {
   const requests = inspection.requests.map(({ record, phase, deaths }) =>
     record === "host" ? `work outside requests: ${phase}` : `vCPU ${record}: ${phase}, ${deaths} processes died in it`,
   );
-  const devices = inspection.devices.map(({ path, device, groups }) => {
+  const devices = inspection.devices.map(({ path, device, id, groups }) => {
     const lines = Object.entries(groups).flatMap(([group, places]) =>
       Object.entries(places).map(([name, value]) => [`  ${group}`, name, value]),
     );
-    return `${path} ${device}\n${columns(lines)}`;
+    return `${path} ${device}${id === null ? "" : ` (${id})`}\n${columns(lines)}`;
   });
   return [[head, ...requests].join("\n"), ...devices].join("\n\n");
 }

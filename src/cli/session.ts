@@ -4,30 +4,27 @@
  * tree and the outside world are put together.
  */
 
-import { existsSync, mkdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
-import { dirname, join } from "node:path";
 import { IoreqdError, messageOf } from "../base/errors.js";
 import { hex } from "../base/hex.js";
 import { type DomId, formatRange, formatSbdf } from "../base/ids.js";
 import { Teardown } from "../base/teardown.js";
-import { type ChardevBackend, openChardev } from "../chardev/index.js";
 import type { PollingOptions } from "../ioreq/polling.js";
 import { IoreqServer } from "../ioreq/server.js";
 import { ForeignMemory } from "../memory/guest-memory.js";
 import { AccessLog } from "../observe/access-log.js";
 import { GuestEvents } from "../observe/guest-events.js";
 import type { Logger } from "../observe/log.js";
-import type { Chardev, DeviceLog, Dma } from "../pci/define.js";
 import type { PciFunction } from "../pci/function.js";
+import { Hotplug } from "../pci/hotplug.js";
 import { type DeviceRequest, planTree } from "../pci/plan.js";
-import type { DeviceRights, PciHost } from "../pci/rights.js";
+import type { PciHost } from "../pci/rights.js";
 import { PciTree } from "../pci/tree.js";
 import type { HostWindows } from "../pci/windows.js";
-import { Arena, arenaSize, HOST_RECORD, PHASE, SERVER_STATE } from "../state/arena.js";
+import { HOST_RECORD, PHASE } from "../state/arena.js";
 import type { FfiAdapter } from "../xen/ffi/table.js";
 import type { BufioreqMode, XenHost } from "../xen/host.js";
-import { mapFile } from "../xen/map-file.js";
-import { openPty } from "../xen/pty.js";
+import { SessionRights } from "./session-rights.js";
+import { createState } from "./state-file.js";
 
 export interface SessionOptions {
   readonly domid: DomId;
@@ -40,12 +37,12 @@ export interface SessionOptions {
   readonly verbosity: number;
 }
 
-export const statePath = (stateDir: string, domid: number): string => join(stateDir, String(domid), "state");
-
 export class Session {
   readonly server: IoreqServer;
   readonly tree: PciTree;
   readonly events: GuestEvents;
+  readonly rights: SessionRights;
+  readonly hotplug: Hotplug;
   readonly #down = new Teardown();
   readonly #log: Logger;
   readonly #memory: ForeignMemory;
@@ -65,7 +62,7 @@ export class Session {
       // Tables and addresses are checked before anything is created.
       refuseTranslation(options.hosts, xen);
       const plan = planTree(options.devices, options.hosts);
-      const arena = this.#createArena(ffi, plan.dataLength, plan.layout);
+      const arena = createState(ffi, options, plan, this.#down);
       this.tree = new PciTree(plan, arena);
       this.#memory = new ForeignMemory(xen, options.domid);
       this.server = new IoreqServer(
@@ -82,11 +79,15 @@ export class Session {
       );
       this.#down.defer("stop the server", () => this.server.stop());
       if (options.verbosity >= 2) this.server.engine.observer = new AccessLog(log, this.tree, options.verbosity >= 3);
+      const { engine } = this.server;
+      this.rights = new SessionRights({ ffi, log, events: this.events, memory: this.#memory, engine });
+      this.#down.defer("close the chardevs", () => this.rights.releaseAll());
+      this.hotplug = new Hotplug(this.tree, options.hosts, arena, this.rights);
       this.tree.connect(this.#pciHost());
       this.#down.defer("stop the timers", () => this.tree.detach());
       arena.begin(HOST_RECORD);
       this.tree.reset();
-      this.tree.attach(this.#rights(ffi));
+      this.tree.attach(this.rights);
       arena.commit(PHASE.committed, 0, 0);
       arena.release(HOST_RECORD);
       // A function that Xen refuses is a reason not to start; later the tree counts it and goes on.
@@ -101,19 +102,6 @@ export class Session {
   /** Answer what is pending, let go of the guest, remove the state file. A second call does nothing. */
   stop(): void {
     this.#down.close((what, error) => this.#log.warn({ err: messageOf(error) }, `teardown step failed: ${what}`));
-  }
-
-  #createArena(ffi: FfiAdapter, dataLength: number, layout: string): Arena {
-    const { domid, stateDir } = this.#options;
-    const path = statePath(stateDir, domid);
-    refuseIfServed(path, domid);
-    mkdirSync(join(stateDir, String(domid)), { recursive: true, mode: 0o755 });
-    this.#down.defer("remove the state file", () => removeState(path));
-    const file = mapFile(ffi, path, { create: arenaSize(dataLength, layout) });
-    const arena = Arena.create(file.buffer, dataLength, layout);
-    arena.setHeader("domid", domid);
-    arena.setHeader("pid", process.pid);
-    return arena;
   }
 
   // -- what the tree asks of Xen --------------------------------------------------------------
@@ -174,44 +162,6 @@ export class Session {
     if (this.#memory.write(BigInt(address), bytes)) return;
     this.events.note("", "message-signalled interrupt to an address without memory", { address: hex(address) });
   }
-
-  // -- what devices may use -------------------------------------------------------------------
-
-  #rights(ffi: FfiAdapter): DeviceRights {
-    return {
-      dma: (fn) => this.#dma(fn),
-      log: (fn) => this.#deviceLog(fn),
-      host: (work) => this.server.engine.host(work),
-      chardev: (fn, spec) => this.#chardev(ffi, fn, spec),
-    };
-  }
-
-  #dma(fn: PciFunction): Dma {
-    return {
-      read: (gpa, target) => fn.busMaster && this.#memory.read(BigInt(gpa), target),
-      write: (gpa, source) => fn.busMaster && this.#memory.write(BigInt(gpa), source),
-    };
-  }
-
-  #deviceLog(fn: PciFunction): DeviceLog {
-    const log = this.#log.child({ device: fn.label });
-    return {
-      info: (fields, message) => log.info(fields, message),
-      debug: (fields, message) => log.debug(fields, message),
-      guest: (what, fields) => this.events.note(fn.label, what, fields),
-    };
-  }
-
-  #chardev(ffi: FfiAdapter, fn: PciFunction, spec: string): Chardev {
-    const log = this.#deviceLog(fn);
-    const backend: ChardevBackend = openChardev(spec, {
-      openPty: () => openPty(ffi),
-      log,
-      host: (work) => this.server.engine.host(work),
-    });
-    this.#down.defer(`close ${spec}`, () => backend.close());
-    return backend;
-  }
 }
 
 function refuseTranslation(hosts: readonly HostWindows[], xen: XenHost): void {
@@ -224,51 +174,6 @@ function refuseTranslation(hosts: readonly HostWindows[], xen: XenHost): void {
 
 /** Where x86 processors listen. What is above 32 bits can name more of a destination. Source: Intel SDM 3A 11.11.1. */
 const isInterruptAddress = (lo: number): boolean => (lo & 0xfff0_0000) === (0xfee0_0000 | 0);
-
-/** The directory goes too, unless somebody else needs it: to a unit it is a mount point, and systemd's to remove. */
-function removeState(path: string): void {
-  rmSync(path, { force: true });
-  try {
-    rmdirSync(dirname(path));
-  } catch (error) {
-    const { code = "" } = error as NodeJS.ErrnoException;
-    if (!["EBUSY", "ENOTEMPTY", "ENOENT", "EACCES", "EPERM"].includes(code)) throw error;
-  }
-}
-
-/** Two daemons for one guest would both answer. A dead one's server still has vCPUs that wait in it. */
-function refuseIfServed(path: string, domid: number): void {
-  if (!existsSync(path)) return;
-  const header = readFileSync(path);
-  const arena = Arena.open(
-    header.buffer.slice(header.byteOffset, header.byteOffset + header.byteLength) as ArrayBuffer,
-  );
-  const pid = arena.header("pid");
-  if (isAlive(pid)) {
-    throw new IoreqdError(
-      "DOMAIN_SERVED",
-      `domain ${domid} is served by process ${pid} already; end it first, or choose another --state-dir`,
-      { domid, pid },
-    );
-  }
-  if (arena.header("serverState") !== SERVER_STATE.none) {
-    throw new IoreqdError(
-      "STATE_LEFT_BEHIND",
-      `process ${pid} died while serving domain ${domid}; its ioreq server ${arena.header("ioservid")} is still registered with Xen. If the domain is gone or was started anew, remove ${path}; otherwise restart the guest first`,
-      { domid, pid, path },
-    );
-  }
-}
-
-function isAlive(pid: number): boolean {
-  if (pid <= 0) return false;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
-  }
-}
 
 /** One line per function, for the log. */
 export const functionSummary = (fn: PciFunction): string => fn.label;

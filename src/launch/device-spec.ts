@@ -50,15 +50,19 @@ export function parseDeviceSpec(text: string, option = "--device"): DeviceSpec {
   return { where, device, options };
 }
 
-/** Find the devices, check all options, give addresses. Throws DEVICE_UNKNOWN, DEVICE_SPEC_INVALID. */
-export function resolveDevices(specs: readonly DeviceSpec[]): DeviceRequest[] {
+/** Where a device is that is there already. */
+type Placed = Pick<DeviceRequest, "sbdf" | "bus">;
+
+/** Find the devices, check all options, give addresses beside those `present`. Throws DEVICE_UNKNOWN, DEVICE_SPEC_INVALID. */
+export function resolveDevices(specs: readonly DeviceSpec[], present: readonly Placed[] = []): DeviceRequest[] {
   const found: Array<{ spec: DeviceSpec; device: PciDevice; sbdf: Sbdf | null }> = [];
   for (const spec of specs) {
     const device = findDevice(spec);
     checkKeys(spec, device);
     found.push({ spec, device, sbdf: addressOf(spec) });
   }
-  const taken = new Set<string>(found.flatMap(({ spec, sbdf }) => (sbdf === null ? [] : [slotOf(spec, sbdf)])));
+  const placed = found.flatMap(({ spec, sbdf }) => (sbdf === null ? [] : [slotOf(spec.options, sbdf)]));
+  const taken = new Set<string>([...present.map((one) => slotOf(one, one.sbdf)), ...placed]);
   return found.map(({ spec, device, sbdf }): DeviceRequest => {
     const at = sbdf ?? nextFree(taken, spec);
     const { bus, id, romfile } = spec.options;
@@ -74,7 +78,7 @@ export function resolveDevices(specs: readonly DeviceSpec[]): DeviceRequest[] {
 }
 
 /** A slot of a bus, as a key. */
-const slotOf = (spec: DeviceSpec, sbdf: Sbdf): string => `${spec.options["bus"] ?? ""} ${sbdf & ~7}`;
+const slotOf = ({ bus = "" }: { readonly bus?: string | number }, sbdf: Sbdf): string => `${bus} ${sbdf & ~7}`;
 
 function idOf(spec: DeviceSpec, id: string): string {
   if (/^[a-z0-9][a-z0-9_-]{0,31}$/i.test(id)) return id;
@@ -139,8 +143,8 @@ function nextFree(taken: Set<string>, spec: DeviceSpec): Sbdf {
   const first = spec.options["bus"] === undefined ? FIRST_SLOT : 0;
   for (let slot = first; slot < SLOTS; slot += 1) {
     const at = makeSbdf(0, 0, slot, 0);
-    if (taken.has(slotOf(spec, at))) continue;
-    taken.add(slotOf(spec, at));
+    if (taken.has(slotOf(spec.options, at))) continue;
+    taken.add(slotOf(spec.options, at));
     return at;
   }
   throw invalid(spec.where, `no slot from ${formatSbdf(makeSbdf(0, 0, first, 0))} on is free; give addr=`);

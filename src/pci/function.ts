@@ -6,7 +6,7 @@ import type { Access } from "../bus/access.js";
 import type { Interval, Region } from "../bus/address-map.js";
 import { RegisterBlock } from "../bus/block.js";
 import { type Register, registersOf } from "../bus/register.js";
-import { BRIDGE_CONTROL, CAPABILITY, COMMAND, CONFIG, POWER, STATUS } from "../spec/pci.js";
+import { BRIDGE_CONTROL, CAPABILITY, COMMAND, CONFIG, MULTI_FUNCTION, POWER, STATUS } from "../spec/pci.js";
 import type { Arena } from "../state/arena.js";
 import { fieldsOf, placeFields } from "../state/fields.js";
 import { Bridge, through } from "./bridge.js";
@@ -15,7 +15,7 @@ import { Decoder, type Space } from "./decode.js";
 import type { Intx } from "./define.js";
 import { Messages, type SendMessage } from "./messages.js";
 import type { FunctionPlan } from "./plan.js";
-import type { DeviceRights } from "./rights.js";
+import { type DeviceRights, rightsWhile } from "./rights.js";
 import { BridgeSlot } from "./slot.js";
 import { TimerSet } from "./timers.js";
 
@@ -56,12 +56,13 @@ export class PciFunction {
   readonly #changes: Changes;
   /** Byte offset of the power management control register, or null. */
   readonly #power: number | null;
+  #removed = false;
 
   constructor(plan: FunctionPlan, parent: PciFunction | null, arena: Arena, access: Access, changes: Changes) {
     const { device, tables, at } = plan;
     this.plan = plan;
     this.parent = parent;
-    parent?.children.push(this);
+    if (parent !== null) parent.#add(this);
     this.sbdf = plan.root;
     this.label = `${plan.path} ${device.name}`;
     this.#arena = arena;
@@ -96,7 +97,7 @@ export class PciFunction {
     this.#power = power === undefined ? null : this.config.placeNamed(`${power.name}_CONTROL`);
   }
 
-  /** Every register at its reset value, declared state zero, no timer running, the line low. Within a transaction. */
+  /** As after power-on: every register at its reset value, declared state zero, no timer running, the line low. Within a transaction. */
   reset(): void {
     this.config.reset();
     for (const { block } of [...this.#bars, ...this.#ports]) block.reset();
@@ -109,9 +110,40 @@ export class PciFunction {
     this.#everythingChanged();
   }
 
+  /** A reset the guest asks for. What other functions the device has is not its doing. Within a transaction. */
+  resetFunction(): void {
+    const { multiFunction } = this;
+    this.reset();
+    this.multiFunction = multiFunction;
+  }
+
+  /** Whether the header says that the device has other functions. Set within a transaction. */
+  get multiFunction(): boolean {
+    return (this.#arena.load(this.#headerType, 1) & MULTI_FUNCTION) !== 0;
+  }
+
+  set multiFunction(value: boolean) {
+    const type = this.#arena.load(this.#headerType, 1) & ~MULTI_FUNCTION;
+    this.#arena.store(this.#headerType, 1, value ? type | MULTI_FUNCTION : type);
+  }
+
+  /** It has left the tree, and its places with it: whatever its code has under way happens nowhere. */
+  remove(): void {
+    this.#removed = true;
+    this.timers.detach();
+    const { children = [] } = this.parent ?? {};
+    if (children.includes(this)) children.splice(children.indexOf(this), 1);
+  }
+
+  /** All-ones for the vCPUs that wait for a register of this function. */
+  abandonLate(access: Access): void {
+    for (const { block } of [{ block: this.config }, ...this.#bars, ...this.#ports]) access.abandon(block);
+  }
+
   /** Run the device's own code, once. */
-  attach(rights: DeviceRights): void {
+  attach(given: DeviceRights): void {
     const { device, options } = this.plan;
+    const rights = rightsWhile(() => !this.#removed, given);
     // A write to configuration space is applied whole before anyone looks at BARs or the line.
     this.config.afterWrite = () => this.#everythingChanged();
     this.#attachCapabilities();
@@ -205,13 +237,22 @@ export class PciFunction {
     this.#changes.messages = true;
   }
 
+  get #headerType(): number {
+    return this.config.placeNamed("HEADER_TYPE");
+  }
+
+  #add(child: PciFunction): void {
+    this.children.push(child);
+    this.children.sort((a, b) => a.plan.devfn - b.plan.devfn);
+  }
+
   /** Each capability's own code, with its registers by the names it gave them. */
   #attachCapabilities(): void {
     const all = registersOf(this.config) as Record<string, Register>;
     for (const { capability } of this.plan.tables.capabilities) {
       const names = Object.keys(registersAt(capability, this.plan.standing));
       const registers = Object.fromEntries(names.map((name) => [name, all[`${capability.name}_${name}`] as Register]));
-      capability.attach?.({ registers, reset: () => this.reset() });
+      capability.attach?.({ registers, reset: () => this.resetFunction() });
     }
   }
 
@@ -225,7 +266,7 @@ export class PciFunction {
 
   #resetBehind(): void {
     for (const child of this.children) {
-      child.reset();
+      child.resetFunction();
       child.#resetBehind();
     }
   }

@@ -78,13 +78,14 @@ export function planTree(requests: readonly DeviceRequest[], hosts: readonly Hos
   return { functions, hosts, dataLength: builder.length, layout: builder.toJSON() };
 }
 
-function planFunction(builder: LayoutBuilder, place: FunctionPlace, multiFunction: boolean): FunctionPlan {
+/** One function, with places from `builder`. Throws TABLE_INVALID, ARENA_FULL. */
+export function planFunction(builder: LayoutBuilder, place: FunctionPlace, multiFunction: boolean): FunctionPlan {
   const { request, path, parent } = place;
   const { device, options } = request;
   const rom = request.rom ?? device.rom ?? new Uint8Array();
   const standing: Standing = { rootBus: parent === null, multiFunction };
   const tables = functionTables(device, options, romSize(rom.length), standing);
-  const entry = builder.device(path, device.name);
+  const entry = builder.device(path, device.name, request.id);
   const blocks = <K extends string | number>(prefix: string, list: ReadonlyArray<readonly [K, BlockTable]>) =>
     Object.fromEntries(list.map(([key, table]) => [key, placeBlock(builder, entry, `${prefix}${key}`, table)]));
   const at = {

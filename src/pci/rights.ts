@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** What the world below gives a tree of devices. Interfaces only: the server and the command line fill them in. */
+/** What the world below gives a tree of devices: the server and the command line fill it in. */
 
 import type { Sbdf } from "../base/ids.js";
 import type { Chardev, DeviceLog, Dma } from "./define.js";
@@ -12,6 +12,30 @@ export interface DeviceRights {
   chardev(fn: PciFunction, spec: string): Chardev;
   /** Run work as a transaction of its own. */
   host(work: () => void): void;
+  /** The function has gone: close what was opened for it. */
+  release(fn: PciFunction): void;
+}
+
+/**
+ * The rights of one function, for as long as it is there. Its code may have work under way that outlives it, and
+ * where its registers were another function's may be by then: that work happens nowhere.
+ */
+export function rightsWhile(there: () => boolean, rights: DeviceRights): DeviceRights {
+  return {
+    dma: (fn) => {
+      const dma = rights.dma(fn);
+      return {
+        read: (gpa, target) => there() && dma.read(gpa, target),
+        write: (gpa, source) => there() && dma.write(gpa, source),
+      };
+    },
+    log: (fn) => rights.log(fn),
+    chardev: (fn, spec) => rights.chardev(fn, spec),
+    host: (work) => {
+      if (there()) rights.host(work);
+    },
+    release: (fn) => rights.release(fn),
+  };
 }
 
 /** What a tree asks of the hypervisor. May throw IoreqdError; the tree counts and goes on. */

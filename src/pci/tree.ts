@@ -25,12 +25,13 @@ import { type Changes, PciFunction } from "./function.js";
 import { HostRegions } from "./host-regions.js";
 import { Notices } from "./notices.js";
 import { number, rootPin } from "./numbering.js";
-import type { TreePlan } from "./plan.js";
+import type { FunctionPlan, TreePlan } from "./plan.js";
 import type { DeviceRights, PciHost } from "./rights.js";
 import { configDescription } from "./windows.js";
 
 export class PciTree {
-  readonly functions: readonly PciFunction[];
+  /** In the order of their addresses, a bridge before what is behind it. */
+  functions: readonly PciFunction[] = [];
   readonly access = new Access();
   readonly #directory = new Directory();
   /** Ports of the processor's own; a host bridge with an aperture has others, behind it. */
@@ -39,26 +40,36 @@ export class PciTree {
   readonly #windows: HostRegions;
   readonly #notices = new Notices();
   readonly #changes: Changes = { functions: true, decode: true, intx: true, messages: true };
-  readonly #hasTimers: readonly PciFunction[];
-  readonly #hasMessages: readonly PciFunction[];
+  readonly #arena: Arena;
+  #hasTimers: readonly PciFunction[] = [];
+  #hasMessages: readonly PciFunction[] = [];
   #host: PciHost | null = null;
   #claims: Claims | null = null;
   /** Accesses that nobody answered. */
   unclaimed = 0;
 
   constructor(plan: TreePlan, arena: Arena) {
-    const functions: PciFunction[] = [];
-    for (const one of plan.functions) {
-      const parent = functions.find((fn) => fn.plan.path === one.parent) ?? null;
-      functions.push(new PciFunction(one, parent, arena, this.access, this.#changes));
-    }
-    this.functions = functions;
+    this.#arena = arena;
     this.#windows = new HostRegions(plan.hosts, {
       functionAt: (at) => this.functionAt(at),
       nobody: () => this.#nobody(),
     });
+    for (const one of plan.functions) this.functions = [...this.functions, this.create(one)];
+    this.set(this.functions);
+  }
+
+  /** A function that nobody can reach yet. For those that come later: see hotplug.ts. */
+  create(plan: FunctionPlan): PciFunction {
+    const parent = this.functions.find((fn) => fn.plan.path === plan.parent) ?? null;
+    return new PciFunction(plan, parent, this.#arena, this.access, this.#changes);
+  }
+
+  /** From now on these are its functions, in their order. */
+  set(functions: readonly PciFunction[]): void {
+    this.functions = functions;
     this.#hasTimers = functions.filter((fn) => (fn.plan.device.timers ?? []).length > 0);
     this.#hasMessages = functions.filter((fn) => fn.messages.present);
+    for (const what of ["functions", "decode", "intx", "messages"] as const) this.#changes[what] = true;
     this.#number();
   }
 
@@ -173,11 +184,11 @@ export class PciTree {
   }
 
   /**
-   * Claim every function that is not claimed yet. flush() would as well, and count what the hypervisor
+   * Claim those of these functions that are not claimed yet. flush() would as well, and count what the hypervisor
    * refuses; this is for when somebody asked for the function and can be told. Throws what PciHost throws.
    */
-  claimFunctions(): void {
-    this.#claims?.addFunctions(this.#directory.addresses());
+  claimFunctions(functions: readonly PciFunction[] = this.functions): void {
+    this.#claims?.addFunctions(functions.flatMap(({ sbdf }) => sbdf ?? []));
   }
 
   /** Ranges claimed with the hypervisor now. */

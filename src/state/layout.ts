@@ -58,8 +58,8 @@ export class LayoutBuilder {
     return this.#taken.reduce((end, { at, length }) => Math.max(end, at + length), 0);
   }
 
-  device(path: string, device: string, id: string | null = null): DeviceDescription {
-    const description: DeviceDescription = { path, device, ...(id === null ? {} : { id }), groups: [] };
+  device(path: string, device: string, id?: string): DeviceDescription {
+    const description: DeviceDescription = { path, device, ...(id === undefined ? {} : { id }), groups: [] };
     this.layout.devices.push(description);
     return description;
   }

@@ -10,12 +10,13 @@ import type { GuestMemory } from "../../src/ioreq/bus.js";
 import { Counters } from "../../src/ioreq/counters.js";
 import { Engine } from "../../src/ioreq/engine.js";
 import type { OptionValues, PciDevice } from "../../src/pci/define.js";
+import { Hotplug } from "../../src/pci/hotplug.js";
 import { planTree } from "../../src/pci/plan.js";
-import type { PciHost } from "../../src/pci/rights.js";
+import type { DeviceRights, PciHost } from "../../src/pci/rights.js";
 import { PciTree } from "../../src/pci/tree.js";
 import type { HostWindows } from "../../src/pci/windows.js";
 import { DIR_READ, IOREQ, PAGE_SIZE, STATE, STATE_MASK, TYPE } from "../../src/spec/xen-ioreq.js";
-import { Arena, arenaSize, HOST_RECORD, PHASE } from "../../src/state/arena.js";
+import { Arena, arenaSize, HOST_RECORD, PHASE, type Reserve } from "../../src/state/arena.js";
 
 /** Where BAR n of function m of the machine is placed by `place()`. */
 export const MEMORY = 0xf000_0000;
@@ -46,6 +47,7 @@ const defaults = (device: PciDevice): OptionValues =>
 export class Machine {
   readonly arena: Arena;
   readonly tree: PciTree;
+  readonly hotplug: Hotplug;
   readonly engine: Engine;
   readonly counters = new Counters();
   /** What the host was asked, in order, as text: "map mmio 0xf0000000-0xf0000fff", "intx 10.A raise". */
@@ -54,6 +56,10 @@ export class Machine {
   rangesLeft = 256;
   /** What devices said of the guest. */
   readonly said: string[] = [];
+  /** What the host is to refuse; of the claims of functions. */
+  refuse: (what: string) => boolean = () => false;
+  /** Functions whose backends were closed. */
+  readonly released: string[] = [];
   /** Bytes that devices sent to their chardev. */
   readonly sent: number[] = [];
   /** Guest RAM from address 0. */
@@ -64,13 +70,15 @@ export class Machine {
   readonly page = new ArrayBuffer(PAGE_SIZE);
   readonly #view = new DataView(this.page);
 
-  constructor(devices: readonly (PciDevice | DeviceUnderTest)[], hosts?: readonly HostWindows[]) {
+  /** `reserve`: room for devices that come later. */
+  constructor(devices: readonly (PciDevice | DeviceUnderTest)[], hosts?: readonly HostWindows[], reserve?: Reserve) {
     const requests = devices.map((entry, i) => {
       const one = "device" in entry ? entry : { device: entry };
       return { sbdf: sbdf(0, 0, 0x10 + i, 0), ...one, options: { ...defaults(one.device), ...one.options } };
     });
     const plan = planTree(requests, hosts);
-    this.arena = Arena.create(new ArrayBuffer(arenaSize(plan.dataLength, plan.layout)), plan.dataLength, plan.layout);
+    const { dataLength, layout } = plan;
+    this.arena = Arena.create(new ArrayBuffer(arenaSize(dataLength, layout, reserve)), dataLength, layout, reserve);
     this.tree = new PciTree(plan, this.arena);
     const memory: GuestMemory = {
       read: (gpa, target) =>
@@ -91,7 +99,7 @@ export class Machine {
       },
       guestEvent: (what) => this.said.push(what),
     });
-    this.#attach(memory);
+    this.hotplug = new Hotplug(this.tree, plan.hosts, this.arena, this.#attach(memory));
   }
 
   /** As a process that takes over: tell the hypervisor everything again. */
@@ -105,7 +113,7 @@ export class Machine {
   #makeHost(): PciHost {
     const hexes = (value: number): string => `0x${value.toString(16)}`;
     return {
-      mapFunction: (at) => this.asked.push(`claim ${formatSbdf(at)}`),
+      mapFunction: (at) => this.#ask(`claim ${formatSbdf(at)}`),
       unmapFunction: (at) => this.asked.push(`give up ${formatSbdf(at)}`),
       mapRange: (space, first, last) => {
         if (this.rangesLeft === 0) throw new Error("no range is left");
@@ -130,11 +138,13 @@ export class Machine {
     };
   }
 
-  #attach(memory: GuestMemory): void {
-    this.tree.connect(this.#host);
-    this.arena.begin(HOST_RECORD);
-    this.tree.reset();
-    this.tree.attach({
+  #ask(what: string): void {
+    if (this.refuse(what)) throw new Error(`${what}: refused by the test`);
+    this.asked.push(what);
+  }
+
+  #attach(memory: GuestMemory): DeviceRights {
+    const rights: DeviceRights = {
       dma: (fn) => ({
         read: (gpa, target) => fn.busMaster && memory.read(BigInt(gpa), target),
         write: (gpa, source) => fn.busMaster && memory.write(BigInt(gpa), source),
@@ -154,11 +164,17 @@ export class Machine {
         },
         poll: () => {},
       }),
-    });
+      release: (fn) => this.released.push(fn.label),
+    };
+    this.tree.connect(this.#host);
+    this.arena.begin(HOST_RECORD);
+    this.tree.reset();
+    this.tree.attach(rights);
     this.arena.commit(PHASE.committed, 0, 0);
     this.arena.release(HOST_RECORD);
     this.tree.flush();
     this.asked.length = 0; // the claims of its functions
+    return rights;
   }
 
   #ramAt(gpa: bigint, length: number, act: (from: number) => void): boolean {
@@ -179,6 +195,11 @@ export class Machine {
     view.setUint8(at + IOREQ.flags, (request.flags ?? 0) | (request.state ?? STATE.ready));
     this.engine.serve(slot);
     return view.getBigUint64(at + IOREQ.data, true);
+  }
+
+  /** The data field of a slot: its last reply. */
+  answer(slot: number): bigint {
+    return this.#view.getBigUint64(slot * IOREQ.size + IOREQ.data, true);
   }
 
   state(slot = 0): number {
