@@ -3,13 +3,12 @@
 
 import { IoreqdError } from "../base/errors.js";
 import { didYouMean } from "../base/suggest.js";
+import { LONGEST_SOCKET_PATH } from "../base/unix-socket.js";
 
 export type ChardevSpec = { kind: "null" | "stdio" | "pty" } | { kind: "file" | "unix"; path: string };
 
 const PLAIN = ["null", "stdio", "pty"] as const;
 const WITH_PATH = ["file", "unix"] as const;
-/** Bytes of a unix socket's path, its final zero not counted. Source: Linux include/uapi/linux/un.h, UNIX_PATH_MAX. */
-const LONGEST_SOCKET_PATH = 107;
 
 /** Throws CHARDEV_INVALID. */
 export function parseChardevSpec(text: string): ChardevSpec {

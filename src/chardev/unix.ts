@@ -47,10 +47,10 @@ function removeOldSocket(path: string): void {
   rmSync(path);
 }
 
-/** Does anyone listen there now? Source: proc(5), /proc/net/unix: flag 0x10000 (__SO_ACCEPTCON), path last. */
+/** Does anyone listen there now? Source: proc(5), /proc/PID/net/unix: flag 0x10000 (__SO_ACCEPTCON), path last. */
 function isListenedOn(path: string): boolean {
   const names = [path, resolve(path)];
-  return readFileSync("/proc/net/unix", "utf8")
+  return readFileSync("/proc/self/net/unix", "utf8")
     .split("\n")
     .some((line) => {
       const [, flags, name] = /^\S+ \S+ \S+ ([0-9A-F]+) \S+ \S+\s+\d+ (.+)$/.exec(line) ?? [];

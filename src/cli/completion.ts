@@ -14,33 +14,49 @@ const BY_PLACEHOLDER: Readonly<Record<string, string>> = {
   program: "_ioreqd_files",
 };
 
+/** A command, by the words that lead to it: "", "run", "device add". */
+interface Named {
+  readonly name: string;
+  readonly command: Command;
+  /** The one above. Commander's own `help` does not know its. */
+  readonly parent: Command;
+}
+
 /** A script for bash; it needs nothing of the bash-completion package. */
 export function bashCompletion(program: Command): string {
-  const help = program.createHelp();
-  const commands = help.visibleCommands(program);
-  const names = words(commands.map((command) => command.name()));
-  const all = [program, ...commands];
-  const nameOf = (command: Command): string => (command === program ? "" : command.name());
-  const values = all.flatMap((command) =>
-    help.visibleOptions(command).flatMap((option) => {
-      const patterns = spellings(option).map((spelling) => `"${nameOf(command)} ${spelling}"`);
-      const act = optionValue(option);
-      return act === null ? [] : [clause(patterns.join(" | "), act, "return")];
-    }),
+  const all = namedCommands(program, "", program);
+  const options = all.flatMap(({ name, command }) =>
+    visibleOptions(command).map((option) => ({
+      patterns: spellings(option)
+        .map((spelling) => `"${name} ${spelling}"`)
+        .join(" | "),
+      value: optionValue(option),
+    })),
   );
-  const options = all.map((command) =>
-    clause(`"${nameOf(command)}"`, words(help.visibleOptions(command).flatMap(spellings))),
-  );
-  const operands = commands.flatMap((command) =>
-    command.registeredArguments.slice(0, 1).map((argument) => clause(command.name(), operand(argument, names))),
-  );
+  const valued = options.filter(({ value }) => value !== null);
   const parts: Record<string, string[]> = {
-    VALUES: values,
-    OPTIONS: options,
-    OPERANDS: [clause('""', names), ...operands],
+    VALUED: valued.map(({ patterns }) => patterns),
+    VALUES: valued.map(({ patterns, value }) => clause(patterns, value as string, "return")),
+    NESTED: all
+      .filter(({ name, command }) => name !== "" && command.commands.length > 0)
+      .map(({ name }) => clause(`"${name}"`, 'command+=" $word"')),
+    OPTIONS: all.map(({ name, command }) =>
+      clause(`"${name}"`, words(visibleOptions(command).flatMap((option) => spellings(option)))),
+    ),
+    OPERANDS: all.flatMap(operands),
   };
-  return FRAME.replace(/@([A-Z]+)@/g, (_, part: string) => (parts[part] ?? []).join("\n"));
+  return FRAME.replace(/@([A-Z]+)@/g, (_, part: string) => (parts[part] ?? []).join(part === "VALUED" ? " | " : "\n"));
 }
+
+/** The command itself, and all below it. */
+function namedCommands(command: Command, name: string, parent: Command): Named[] {
+  const below = visibleCommands(command).flatMap((one) => namedCommands(one, `${name} ${one.name()}`.trim(), command));
+  return [{ name, command, parent }, ...below];
+}
+
+const visibleCommands = (command: Command): Command[] =>
+  command.commands.length === 0 ? [] : command.createHelp().visibleCommands(command);
+const visibleOptions = (command: Command): Option[] => command.createHelp().visibleOptions(command);
 
 const words = (list: readonly string[]): string => `_ioreqd_words "${list.join(" ")}"`;
 const clause = (pattern: string, ...acts: string[]): string => `    ${pattern}) ${acts.join("; ")} ;;`;
@@ -54,10 +70,23 @@ function optionValue(option: Option): string | null {
   return BY_PLACEHOLDER[/<([^>]+)>/.exec(option.flags)?.[1] ?? ""] ?? ":";
 }
 
-function operand(argument: Argument, commands: string): string {
+/** What completes the nth word after a command, each. */
+function operands({ name, command, parent }: Named): string[] {
+  const names = words(visibleCommands(command).map((one) => one.name()));
+  if (command.commands.length > 0) return [clause(`"${name} 0"`, names)];
+  return command.registeredArguments.map((argument, i) => {
+    const place = argument.variadic ? `"${name} "*` : `"${name} ${i}"`;
+    return clause(place, operand(argument, parent));
+  });
+}
+
+/** `parent`: the command above. */
+function operand(argument: Argument, parent: Command): string {
   if (argument.argChoices !== undefined) return words(argument.argChoices);
   // Of `help`; that of `sim` is a program with its arguments.
-  if (argument.name() === "command") return argument.variadic ? "_ioreqd_programs" : commands;
+  if (argument.name() === "command") {
+    return argument.variadic ? "_ioreqd_programs" : words(visibleCommands(parent).map((one) => one.name()));
+  }
   return BY_PLACEHOLDER[argument.name()] ?? ":";
 }
 
@@ -118,8 +147,16 @@ _ioreqd_served() {
   done)
 }
 
+# Options that are followed by a value, each behind its command.
+_ioreqd_valued() {
+  case $1 in
+    @VALUED@) return 0 ;;
+  esac
+  return 1
+}
+
 _ioreqd() {
-  local cur=\${COMP_WORDS[COMP_CWORD]} prev=\${COMP_WORDS[COMP_CWORD - 1]} self=\${COMP_WORDS[0]} command= i
+  local cur=\${COMP_WORDS[COMP_CWORD]} prev=\${COMP_WORDS[COMP_CWORD - 1]} self=\${COMP_WORDS[0]} command= position=0 word i
   COMPREPLY=()
   # Of --option=value bash makes three words.
   if [[ $cur == = ]]; then
@@ -127,8 +164,20 @@ _ioreqd() {
   elif [[ $prev == = ]]; then
     prev=\${COMP_WORDS[COMP_CWORD - 2]}
   fi
+  # The command, and how many words of its own stand before this one.
   for ((i = 1; i < COMP_CWORD; i++)); do
-    [[ \${COMP_WORDS[i]} == -* ]] || { command=\${COMP_WORDS[i]} && break; }
+    word=\${COMP_WORDS[i]}
+    if [[ $word == -* ]]; then
+      _ioreqd_valued "$command $word" || continue
+      ((i += 1))
+      [[ \${COMP_WORDS[i]} == = ]] && ((i += 1))
+      continue
+    fi
+    case "$command" in
+    "") command=$word ;;
+@NESTED@
+    *) ((position += 1)) ;;
+    esac
   done
   case "$command $prev" in
 @VALUES@
@@ -138,7 +187,7 @@ _ioreqd() {
 @OPTIONS@
     esac
   else
-    case $command in
+    case "$command $position" in
 @OPERANDS@
     esac
   fi

@@ -121,6 +121,34 @@ export function program(exit: (code: number) => void): Command {
       print(flags.json === true ? JSON.stringify(inspection) : formatInspection(inspection));
     });
 
+  const device = ioreqd.command("device").description("add devices to a guest that runs, remove and list them");
+  const served = ["<domid>", "the guest's domain id, or its name"] as const;
+  const stateDir = ["--state-dir <dir>", "where the directory of each domain is (default: /run/ioreqd)"] as const;
+  device
+    .command("add")
+    .description("make a device; the guest finds it when it scans its bus again")
+    .argument(...served)
+    .argument("<spec>", "NAME or ./module.ts, then ,key=value…")
+    .option(...stateDir)
+    .action(async (guest: string, spec: string, flags) => (await import("./device.js")).addDevice(guest, spec, flags));
+  device
+    .command("remove")
+    .description("take a device away; where a port can ask the guest, when that has let go of it")
+    .argument(...served)
+    .argument("<addr>", "its address, or its id")
+    .option("--force", "don't ask the guest: at once, whatever it is doing with the device")
+    .option(...stateDir)
+    .action(async (guest: string, addr: string, flags) =>
+      (await import("./device.js")).removeDevice(guest, addr, flags),
+    );
+  device
+    .command("list")
+    .description("print the devices a guest has now")
+    .argument(...served)
+    .option(...stateDir)
+    .option("--json", "as one object")
+    .action(async (guest: string, flags) => (await import("./device.js")).listDevices(guest, flags));
+
   ioreqd
     .command("doctor")
     .description("what this host has and lacks to run ioreqd, and the fix")

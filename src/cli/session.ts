@@ -8,6 +8,7 @@ import { IoreqdError, messageOf } from "../base/errors.js";
 import { hex } from "../base/hex.js";
 import { type DomId, formatRange, formatSbdf } from "../base/ids.js";
 import { Teardown } from "../base/teardown.js";
+import { ControlServer } from "../control/server.js";
 import type { PollingOptions } from "../ioreq/polling.js";
 import { IoreqServer } from "../ioreq/server.js";
 import { ForeignMemory } from "../memory/guest-memory.js";
@@ -23,8 +24,9 @@ import type { HostWindows } from "../pci/windows.js";
 import { HOST_RECORD, PHASE } from "../state/arena.js";
 import type { FfiAdapter } from "../xen/ffi/table.js";
 import type { BufioreqMode, XenHost } from "../xen/host.js";
+import { controlCommands } from "./control-commands.js";
 import { SessionRights } from "./session-rights.js";
-import { createState } from "./state-file.js";
+import { controlPath, createState } from "./state-file.js";
 
 export interface SessionOptions {
   readonly domid: DomId;
@@ -90,6 +92,7 @@ export class Session {
       this.tree.attach(this.rights);
       arena.commit(PHASE.committed, 0, 0);
       arena.release(HOST_RECORD);
+      this.#listen();
       // A function that Xen refuses is a reason not to start; later the tree counts it and goes on.
       this.tree.claimFunctions();
       this.server.start();
@@ -102,6 +105,23 @@ export class Session {
   /** Answer what is pending, let go of the guest, remove the state file. A second call does nothing. */
   stop(): void {
     this.#down.close((what, error) => this.#log.warn({ err: messageOf(error) }, `teardown step failed: ${what}`));
+  }
+
+  /** The guest's devices matter more than that somebody can ask for others: without the socket it is served all the same. */
+  #listen(): void {
+    const log = this.#log;
+    const { domid, stateDir } = this.#options;
+    const { tree, hotplug, rights } = this;
+    try {
+      const control = new ControlServer({
+        path: controlPath(stateDir, domid),
+        commands: controlCommands({ domid, tree, hotplug, rights, log }),
+        fault: (error) => log.error({ err: error }, "control command failed"),
+      });
+      this.#down.defer("close the control socket", () => control.close());
+    } catch (error) {
+      log.warn({ err: messageOf(error) }, "no control socket");
+    }
   }
 
   // -- what the tree asks of Xen --------------------------------------------------------------

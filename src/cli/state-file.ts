@@ -12,6 +12,8 @@ import { mapFile } from "../xen/map-file.js";
 
 export const statePath = (stateDir: string, domid: number): string => join(stateDir, String(domid), "state");
 
+export const controlPath = (stateDir: string, domid: number): string => join(stateDir, String(domid), "control");
+
 /**
  * Make the state file of a domain, with room for devices that come later; `down` removes it.
  * Throws DOMAIN_SERVED, STATE_LEFT_BEHIND, ARENA_INVALID (of the file that is there), fs errors.

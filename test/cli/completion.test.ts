@@ -53,7 +53,7 @@ test("the script is bash without a mistake", () => {
 
 test("commands are offered, and the hidden one is not", () => {
   expect(offered("ioreqd ")).toEqual(expect.arrayContaining(["run", "demo", "sim", "devices", "doctor", "completion"]));
-  expect(offered("ioreqd de")).toEqual(["demo", "devices"]);
+  expect(offered("ioreqd de")).toEqual(["demo", "devices", "device"]);
   expect(offered("ioreqd help ins")).toEqual(["inspect"]);
   expect(offered("ioreqd ")).not.toContain("dm");
 });
@@ -63,6 +63,19 @@ test("a command's options are offered, and its own only", () => {
   expect(offered("ioreqd inspect --")).toEqual(["--state-dir", "--json", "--help"]);
   expect(offered("ioreqd --v")).toEqual(["--version"]);
 });
+
+test("of device its own commands are offered, then their operands, each in its place", () =>
+  withDirectory((directory) => {
+    mkdirSync(join(directory, "7"));
+    writeFileSync(join(directory, "7", "state"), "");
+    expect(offered("ioreqd device ")).toEqual(["add", "remove", "list", "help"]);
+    expect(offered("ioreqd device help r")).toEqual(["remove"]);
+    expect(offered("ioreqd device list --")).toEqual(["--state-dir", "--json", "--help"]);
+    expect(offered(`ioreqd device add --state-dir ${directory} `)).toEqual(["7"]);
+    expect(offered(`ioreqd device add --state-dir ${directory} 7 ed`)).toEqual(["edu"]);
+    expect(offered(`ioreqd device add --state-dir=${directory} 7 ed`)).toEqual(["edu"]);
+    expect(offered("ioreqd device add 7 edu ")).toEqual([]);
+  }));
 
 test("an option's choices are offered, also after =", () => {
   expect(offered("ioreqd run --bufioreq ")).toEqual(["off", "legacy", "atomic"]);

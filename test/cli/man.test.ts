@@ -30,11 +30,12 @@ function optionsIn(text: string): string[] {
   return items.flatMap((item) => [...item.matchAll(/Fl (\S+)/g)].map(([, name]) => `-${name}`));
 }
 
-const spellings = (command: Command): string[] =>
-  help
-    .visibleOptions(command)
-    .flatMap(({ short, long }) => [short, long])
-    .filter((name): name is string => name != null);
+/** Its own, and those of the commands below it, each once. */
+const spellings = (command: Command): string[] => {
+  const below = command === ioreqd ? [] : command.commands.flatMap(spellings);
+  const own = help.visibleOptions(command).flatMap(({ short, long }) => [short, long]);
+  return [...new Set([...own.filter((name): name is string => name != null), ...below])];
+};
 
 /** Those of every command, which the page has once. */
 const COMMON = ["-h", "--help"];

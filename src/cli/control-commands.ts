@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT
+/** What a serving process does for whoever may open its control socket: docs/control.md. */
+
+import { IoreqdError } from "../base/errors.js";
+import { formatSbdf, parseSbdf } from "../base/ids.js";
+import { type ControlCommand, type ControlCommands, type Given, PROTOCOL } from "../control/protocol.js";
+import { parseDeviceSpec, resolveDevices } from "../launch/device-spec.js";
+import type { Logger } from "../observe/log.js";
+import type { PciFunction } from "../pci/function.js";
+import type { Hotplug } from "../pci/hotplug.js";
+import type { DeviceRequest } from "../pci/plan.js";
+import type { PciTree } from "../pci/tree.js";
+import type { OpenChardev, SessionRights } from "./session-rights.js";
+import { version } from "./version.js";
+
+/** What of a session the commands use. */
+export interface Controlled {
+  readonly domid: number;
+  readonly tree: PciTree;
+  readonly hotplug: Hotplug;
+  readonly rights: SessionRights;
+  readonly log: Logger;
+}
+
+/** A device as others see it. */
+export interface ListedDevice {
+  /** "0000:00:10.0", and behind a bridge there "0000:00:1c.0/00.0": what stays when a guest numbers its buses. */
+  readonly path: string;
+  /** Where the guest reaches it now; null while it has no number for the bus. */
+  readonly addr: string | null;
+  readonly device: string;
+  readonly id: string | null;
+  /** Those that go somewhere. */
+  readonly chardevs: readonly OpenChardev[];
+}
+
+/** `removed`: false while the guest, which was asked, has not let go. */
+export type RemovedDevice = ListedDevice & { readonly removed: boolean };
+
+export function controlCommands(session: Controlled): ControlCommands {
+  const { tree, hotplug, log } = session;
+  const list = (fn: PciFunction): ListedDevice => ({
+    path: fn.plan.path,
+    addr: fn.sbdf === null ? null : formatSbdf(fn.sbdf),
+    device: fn.plan.device.name,
+    id: fn.plan.id,
+    chardevs: session.rights.chardevsOf(fn),
+  });
+
+  function add({ spec }: Given): ListedDevice {
+    if (spec === undefined) throw missing("device.add", "spec, a device as --device takes it");
+    const [request] = resolveDevices([parseDeviceSpec(String(spec), "device add")], hotplug.requests);
+    const fn = hotplug.add(request as DeviceRequest);
+    log.info({ device: fn.label, id: fn.plan.id }, "device added");
+    return list(fn);
+  }
+
+  function remove({ addr, id, force }: Given): RemovedDevice {
+    if ((addr === undefined) === (id === undefined)) throw missing("device.remove", "either addr or id");
+    const fn = id === undefined ? atAddress(tree, String(addr)) : withId(tree, String(id));
+    const listed = list(fn);
+    const { label, plan } = fn;
+    if (force !== true && hotplug.request(fn)) {
+      log.info({ device: label, id: plan.id }, "guest asked to let go of a device");
+      return { ...listed, removed: false };
+    }
+    hotplug.remove(fn);
+    log.info({ device: label, id: plan.id }, "device removed");
+    return { ...listed, removed: true };
+  }
+
+  return new Map<string, ControlCommand>([
+    ["ping", { takes: {}, run: () => ({}) }],
+    [
+      "version",
+      {
+        takes: {},
+        run: () => ({ version: version(), protocol: PROTOCOL, domid: session.domid, pid: process.pid }),
+      },
+    ],
+    ["device.list", { takes: {}, run: () => ({ devices: tree.functions.map(list) }) }],
+    ["device.add", { takes: { spec: "string" }, run: add }],
+    ["device.remove", { takes: { addr: "string", id: "string", force: "boolean" }, run: remove }],
+  ]);
+}
+
+/** By its path, or by the address it has now. */
+function atAddress(tree: PciTree, text: string): PciFunction {
+  const at = text.includes("/") ? null : parseSbdf(text);
+  const path = at === null ? text : formatSbdf(at);
+  const found = tree.functions.find((fn) => fn.plan.path === path || (at !== null && fn.sbdf === at));
+  if (found !== undefined) return found;
+  throw new IoreqdError("DEVICE_ABSENT", `there is no device of ours at ${path}; ioreqd device list shows them`, {
+    path,
+  });
+}
+
+function withId(tree: PciTree, id: string): PciFunction {
+  const found = tree.functions.find(({ plan }) => plan.id === id);
+  if (found !== undefined) return found;
+  const ids = tree.functions.flatMap(({ plan }) => plan.id ?? []);
+  throw new IoreqdError(
+    "DEVICE_ABSENT",
+    `there is no device with the id "${id}"; ${ids.length === 0 ? "none has one" : `there are: ${ids.join(", ")}`}`,
+    { id },
+  );
+}
+
+const missing = (command: string, what: string): IoreqdError =>
+  new IoreqdError("CONTROL_REQUEST_INVALID", `${command} wants ${what}`, { command });
