@@ -19,24 +19,33 @@ const COMMAND_LINE = [
   ...[`mem=${GUEST_MEM_MB}M`, "iomem=relaxed"],
 ].join(" ");
 
-const SYSLINUX = `DEFAULT linux
+const syslinuxConfig = (commandLine: string): string => `DEFAULT linux
 PROMPT 0
 TIMEOUT 0
 LABEL linux
  KERNEL vmlinuz
  INITRD initramfs
- APPEND ${COMMAND_LINE}
+ APPEND ${commandLine}
 `;
 
+/** Firmware of an HVM guest does not grant PCI Express hot-plug; with this Linux takes it. */
+const NATIVE = "pcie_ports=native";
+
+/** Files of disks: as Linux is, and with hot-plug of PCI Express in the kernel's own hands. */
+export interface GuestDisks {
+  readonly plain: string;
+  readonly native: string;
+}
+
 /** The file of the disk, from the cache or built. `modules`: a directory of .ko files, which go to the guest's /lib. */
-export async function guestDisk(dom0: Dom0Image, modules: string, step: (what: string) => void): Promise<string> {
+export async function guestDisk(dom0: Dom0Image, modules: string, step: (what: string) => void): Promise<GuestDisks> {
   const names = [dom0.directory, modules].map((directory) => path.basename(directory));
   const digest = digestOf(names, [path.join(LAB_SOURCES, "guest-image.ts"), GUEST_SOURCES]);
   const directory = await cached("guest", digest, (unfinished) => {
     step("the guest's initramfs and disk");
     return build(dom0, modules, unfinished);
   });
-  return path.join(directory, "guest.img");
+  return { plain: path.join(directory, "guest.img"), native: path.join(directory, "native.img") };
 }
 
 async function build(dom0: Dom0Image, modules: string, directory: string): Promise<void> {
@@ -57,7 +66,7 @@ async function build(dom0: Dom0Image, modules: string, directory: string): Promi
 
   // A FAT file system without partitions, which SeaBIOS reads with DMA: much faster than QEMU's own `kernel=`.
   const syslinux = path.join(directory, "syslinux.cfg");
-  writeFileSync(syslinux, SYSLINUX);
+  writeFileSync(syslinux, syslinuxConfig(COMMAND_LINE));
   const files = { "syslinux.cfg": syslinux, vmlinuz: dom0.vmlinuz, initramfs };
   const megabytes = Object.values(files).reduce((sum, file) => sum + statSync(file).size / 1e6, 4);
   const disk = path.join(directory, "guest.img");
@@ -66,5 +75,9 @@ async function build(dom0: Dom0Image, modules: string, directory: string): Promi
   await command("mkfs.vfat", ["-n", "GUEST", disk]);
   for (const [name, file] of Object.entries(files)) await command("mcopy", ["-i", disk, file, `::${name}`]);
   await command("syslinux", ["--install", disk]);
+  const native = path.join(directory, "native.img");
+  cpSync(disk, native);
+  writeFileSync(syslinux, syslinuxConfig(`${COMMAND_LINE} ${NATIVE}`));
+  await command("mcopy", ["-o", "-i", native, syslinux, "::syslinux.cfg"]);
   rmSync(initramfs);
 }

@@ -19,6 +19,8 @@ export interface GuestConfig {
   readonly lines?: readonly string[];
   /** More of `device_model_args_hvm`, after those of the boot disk. */
   readonly deviceModelArgs?: readonly string[];
+  /** Its boot disk, a file in dom0; GUEST_DISK unless told. */
+  readonly disk?: string;
   /** Created paused: `unpause` lets it go. */
   readonly paused?: boolean;
 }
@@ -34,7 +36,7 @@ const MOST_TRIES = 5;
 /** The text of the guest's config for xl. */
 export function xlConfig(config: GuestConfig): string {
   const { name, vcpus = 1, memoryMb = 256, lines = [], deviceModelArgs = [] } = config;
-  const disk = ["-drive", `if=none,id=boot,file=${GUEST_DISK},format=raw,readonly=on`];
+  const disk = ["-drive", `if=none,id=boot,file=${config.disk ?? GUEST_DISK},format=raw,readonly=on`];
   const args = [...disk, "-device", "virtio-blk-pci,drive=boot,addr=0x8,bootindex=0", ...deviceModelArgs];
   return [
     ...[`name = "${name}"`, 'type = "hvm"', `memory = ${memoryMb}`, `vcpus = ${vcpus}`, 'boot = "c"'],

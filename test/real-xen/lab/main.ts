@@ -11,7 +11,7 @@ import { evidence } from "./evidence.js";
 import { guestDisk } from "./guest-image.js";
 import { guestModules } from "./guest-modules.js";
 import { LOGS, ROOT } from "./lab-files.js";
-import { GUEST_DISK, installPackage, preparePackage } from "./package.js";
+import { GUEST_DISK, installPackage, NATIVE_DISK, preparePackage } from "./package.js";
 import { prerequisites } from "./prerequisites.js";
 import { step } from "./progress.js";
 import { runSuites } from "./suites.js";
@@ -89,7 +89,8 @@ async function run(options: Options): Promise<boolean> {
       const guest = await guestDisk(image, await guestModules(options.release, image, step), step);
       lab = options.reuse ? await reuseLab(options.logs) : await bootLab(image, options.logs, step);
       await installPackage(lab.dom0, packaged, step);
-      await lab.dom0.put(guest, GUEST_DISK);
+      await lab.dom0.put(guest.plain, GUEST_DISK);
+      await lab.dom0.put(guest.native, NATIVE_DISK);
       return options["no-suites"] || (await runSuites(lab.dom0, options.only, stop.signal));
     };
     passed = await Promise.race([work(), aborted]);

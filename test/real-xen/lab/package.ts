@@ -13,6 +13,8 @@ import { ROOT } from "./lab-files.js";
 export const PACKAGE = "/share/ioreqd.deb";
 /** Where the guest's boot disk is in dom0. */
 export const GUEST_DISK = "/var/lib/ioreqd-lab/guest.img";
+/** The same with `pcie_ports=native`. */
+export const NATIVE_DISK = "/var/lib/ioreqd-lab/native.img";
 
 /** Builds the package; its file. */
 export async function preparePackage(step: (what: string) => void): Promise<string> {
