@@ -25,7 +25,7 @@ const USAGE = `npm run test:xen -- [OPTION…]
   --no-suites       boot and install only
   --stop            end the lab of this clone
   --logs DIR        where logs go (${path.relative(ROOT, LOGS)})
-  --minutes N       give up after so long (20)
+  --minutes N       give up after so long (30)
 `;
 
 const KEPT = `The lab goes on.
@@ -43,7 +43,7 @@ const OPTIONS = {
   "no-suites": { type: "boolean", default: false },
   stop: { type: "boolean", default: false },
   logs: { type: "string", default: LOGS },
-  minutes: { type: "string", default: "20" },
+  minutes: { type: "string", default: "30" },
   help: { type: "boolean", default: false },
 } as const;
 
