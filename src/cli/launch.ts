@@ -6,10 +6,11 @@ import { IoreqdError, messageOf } from "../base/errors.js";
 import { domId } from "../base/ids.js";
 import type { Config } from "../launch/config.js";
 import { type DeviceSpec, parseDeviceSpec, resolveDevices } from "../launch/device-spec.js";
-import { findQemu, readDmArguments, refuseSlotsOfQemu } from "../launch/dm-arguments.js";
+import { findQemu, OURS, readDmArguments, refuseSlotsOfQemu } from "../launch/dm-arguments.js";
 import { findGuest, type Guest, resolveGuest } from "../launch/guest.js";
+import { hostBridges } from "../launch/host-bridges.js";
 import { DEFAULT_LOG_DIR, START_TIMEOUT_MS, startService } from "../launch/service.js";
-import { guestSettings, hostSettings, noDevices } from "../launch/settings.js";
+import { guestSettings, hostSettings, layered, noDevices } from "../launch/settings.js";
 import { openStore } from "../launch/store.js";
 import { type DeviceRequest, planTree } from "../pci/plan.js";
 import type { XenStore } from "../xenstore/client.js";
@@ -19,7 +20,7 @@ export async function attach(nameOrDomid: string, flags: { device: string[] }): 
   const store = await requiredStore();
   try {
     const guest = await resolveGuest(store, nameOrDomid);
-    const requests = requested(guest, flags.device);
+    const requests = requested(guest, flags.device, "--device");
     const by = await serve(store, guest, flags.device, hostSettings());
     const names = requests.map(({ device }) => device.name).join(", ");
     process.stdout.write(`domain ${guest.domid}${guest.name === null ? "" : ` (${guest.name})`}: ${names} (${by})\n`);
@@ -59,7 +60,7 @@ async function serveBesideQemu(
   const store = await requiredStore();
   try {
     const guest = await findGuest(store, domId(domid));
-    refuseSlotsOfQemu(requested(guest, devices), slots);
+    refuseSlotsOfQemu(requested(guest, devices, OURS), slots);
     process.stderr.write(`ioreqd-dm: domain ${domid} is served by ${await serve(store, guest, devices, settings)}\n`);
   } finally {
     store.close();
@@ -76,14 +77,12 @@ function serve(store: XenStore, guest: Guest, devices: readonly string[], settin
 }
 
 /** All devices of a guest, checked: what is wrong with them is said here, and not in a log. */
-function requested(guest: Guest, devices: readonly string[]): DeviceRequest[] {
-  const specs: DeviceSpec[] = [
-    ...guestSettings(guest.name).devices,
-    ...devices.map((text) => parseDeviceSpec(text, "-ioreqd")),
-  ];
+function requested(guest: Guest, devices: readonly string[], option: string): DeviceRequest[] {
+  const own = guestSettings(guest.name);
+  const specs: DeviceSpec[] = [...own.devices, ...devices.map((text) => parseDeviceSpec(text, option))];
   if (specs.length === 0) throw noDevices(guest.name);
   const requests = resolveDevices(specs);
-  planTree(requests);
+  planTree(requests, hostBridges(layered(hostSettings(), own.config)));
   return requests;
 }
 

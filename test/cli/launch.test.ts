@@ -134,6 +134,12 @@ test.each<[string, string[], string]>([
   ["a name that is misspelt", ["attach", "gest", "--device", "edu"], "did you mean guest?"],
   ["dom0 itself", ["attach", "0", "--device", "edu"], "ioreqd serves guests"],
   ["nothing to serve", ["attach", "guest"], "guests/guest.conf"],
+  [
+    "a device that is misspelt",
+    ["attach", "guest", "--device", "edu,adr=3.0"],
+    "--device edu,adr=3.0: edu has no option",
+  ],
+  ["a root bus that is not there", ["attach", "guest", "--device", "edu,addr=0001:00:03.0"], "the root buses"],
 ])("%s is refused", (_what, args, message) =>
   withLaunched(async (launched) => {
     const { status, stderr } = await launched.ioreqd(...args);
