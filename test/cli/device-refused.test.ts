@@ -8,8 +8,8 @@ const clean = { ok: true, problems: [], leftovers: { servers: 0, clients: 0, map
 test("what is wrong is refused with the words of the command line, and nothing is left behind", async () => {
   const result = await whileServed(IDLE, ["-D", "counter,id=first", "-D", "edu,addr=00:12.0"], async (running) => {
     await running.step("up");
+    const before = running.open(); // nobody has asked yet
     const devices = await running.ask("device.list");
-    const before = running.open();
     const refusals: Array<[action: "add" | "remove", words: string, message: RegExp]> = [
       ["add", "edo", /DEVICE_UNKNOWN: device add edo: there is no device "edo"; did you mean edu\?/],
       [

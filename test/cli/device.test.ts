@@ -133,8 +133,8 @@ test("fifty times added and removed, nothing has grown: descriptors, the state f
       await running.ask("device.add", { spec: "edu,addr=00:12.1" });
       for (const addr of ["00:12.1", "00:12.3", "00:12.0", "00:11.0"]) await running.ask("device.remove", { addr });
     };
+    const before = running.open(); // nobody has asked yet
     const devices = await running.ask("device.list");
-    const before = running.open();
     const layout = layoutOf(running);
     for (let i = 0; i < 50; i += 1) await once();
     expect(layoutOf(running)).toBe(layout);

@@ -4,9 +4,13 @@
 import { spawn } from "node:child_process";
 import { readdirSync, readlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { control } from "../../src/control/client.js";
 import { runSim, type SimResult } from "../../src/sim/index.js";
 import { type Finished, guestProgram, PROGRAM, withDirectory } from "./ioreqd.js";
+
+/** Milliseconds and more. */
+const MOST_TURNS = 2000;
 
 /** A guest that does nothing until 00:1f.0 is there: that is how a test ends it. */
 export const IDLE = guestProgram(`
@@ -89,10 +93,13 @@ export class Running {
       .sort();
   }
 
-  /** The same, once it is as expected: some things are closed a turn of the loop later. Else what it stays. */
+  /** The same, once it is as expected, or what it stays: connections and files are closed a turn of its loop later. */
   async openIn(expected: readonly string[]): Promise<string[]> {
-    for (let turn = 0; turn < 100 && this.open().join() !== expected.join(); turn += 1) await this.ask("ping");
-    return this.open();
+    for (let turn = 0; ; turn += 1) {
+      const open = this.open();
+      if (turn === MOST_TURNS || open.join() === expected.join()) return open;
+      await setTimeout(1);
+    }
   }
 }
 
