@@ -3,7 +3,8 @@
  * pcie-root-port: a PCI Express port with one slot below it, whose device comes
  * and goes while the guest runs.
  *
- * Putting something in makes presence and link change, and the guest finds it.
+ * Putting something in makes presence and link change, or presses the button of
+ * a slot that is switched off, and the guest switches it on and finds the device.
  * Taking it out presses the attention button; the guest lets go of the device
  * and switches the slot off, and then it is gone.
  *
@@ -67,7 +68,11 @@ export const pcieRootPort = definePciDevice({
       update();
     }
 
-    slot.onChange(() => happened(SLOT.presenceChanged | (hasPower() ? SLOT.linkChanged : 0)));
+    // Linux takes no notice of presence where there is a button: what goes into a slot without power is told by pressing it.
+    slot.onChange(() => {
+      if (hasPower()) happened(SLOT.presenceChanged | SLOT.linkChanged);
+      else happened(SLOT.presenceChanged | (slot.occupied ? SLOT.buttonPressed : 0));
+    });
     slot.onRequest(() => happened(SLOT.buttonPressed));
     status.onWrite(update);
     control.onWrite((_raw, _mask, before) => {

@@ -62,6 +62,16 @@ test("with MSI enabled it sends one message each time something begins to wait",
   expect(machine.asked).toHaveLength(2);
 });
 
+test("what is put into a slot without power is told by its button, for Linux looks at nothing else", () => {
+  const machine = machineWith(true);
+  machine.configWrite(0, SLOT_CONTROL, 0x01c0 | POWER_OFF | 0x1021, 2);
+  machine.configWrite(0, SLOT_STATUS, 0x109, 2);
+  machine.asked.length = 0;
+  change(machine);
+  expect(machine.configRead(0, SLOT_STATUS, 2)).toBe(0x49);
+  expect(machine.asked).toEqual(["intx 1c.A raise"]);
+});
+
 test("nothing interrupts that the guest did not enable", () => {
   const machine = machineWith(true);
   machine.configWrite(0, SLOT_CONTROL, 0x01c0 | (ALL_EVENTS & ~0x20), 2);
