@@ -14,7 +14,7 @@ const TRIES = 6;
  *
  * QEMU's emulation of SVM now and then ends a guest's mode changes with a triple fault, the more often the busier the
  * machine is: in the boot loader, which goes back and forth between real and protected mode, or where a second vCPU is
- * brought up. The guest is then created anew. A fault that is ours comes each time, and is told after the last try.
+ * brought up. dom0 and guests have a processor each, which prevents nearly all of it. The guest is then created anew. A fault that is ours comes each time, and is told after the last try.
  */
 export async function bootGuest(
   dom0: Dom0,

@@ -7,7 +7,7 @@ import type { LabFiles } from "./lab-files.js";
 const CPU = ["EPYC", "+svm", "+npt", "-smap", "-smep", "-monitor", "-rdtscp", "check=off"];
 
 const XEN = [
-  ...["console=com1", "com1=115200,8n1", "dom0_mem=1536M,max:1536M", "dom0_max_vcpus=1"],
+  ...["console=com1", "com1=115200,8n1", "dom0_mem=1536M,max:1536M", "dom0_max_vcpus=1", "dom0_vcpus_pin"],
   ...["console_timestamps=boot", "loglvl=all", "guest_loglvl=all"],
   ...["spec-ctrl=no,eager-fpu", "xpti=no", "ucode=no", "watchdog=0"],
 ];
