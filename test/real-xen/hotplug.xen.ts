@@ -8,8 +8,8 @@ import { labDirectory } from "./lab/lab-files.js";
 import { NATIVE_DISK } from "./lab/package.js";
 import { MACHINE_MS } from "./machine.js";
 
-const TIMES = 10;
-/** The guest waits five seconds behind a pressed button, should somebody press it again. */
+/** Half a minute each, ten seconds of it the guest's, which waits five behind each press of the button. */
+const TIMES = Number(process.env["IOREQD_HOTPLUG_TIMES"] ?? 3);
 const ONCE_MS = 120_000;
 const DEVICE = "/sys/bus/pci/devices/0000:01:00.0";
 
