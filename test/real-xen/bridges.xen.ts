@@ -62,7 +62,7 @@ test("it does not answer outside of the window, nor while the bridge passes no m
 test("other numbers for the bus behind, and back: who is there comes along", async () => {
   await output("setpci -s 18.0 SECONDARY_BUS=40 SUBORDINATE_BUS=40");
   expect(await output("setpci -H1 -s 40:03.0 VENDOR_ID; setpci -H1 -s 01:03.0 VENDOR_ID")).toMatch(
-    /^1234\s+(ffff)?\s*$/,
+    /^1234\s+(ffff|.*No devices selected.*)?\s*$/,
   );
   await output("setpci -s 18.0 SECONDARY_BUS=01 SUBORDINATE_BUS=01");
   expect(await output("setpci -s 01:03.0 VENDOR_ID")).toContain("1234");
