@@ -26,6 +26,7 @@ export function serverOf(tree: PciTree, arena: Arena): BenchServer {
     publish: (slot) => {
       bytes[slot * IOREQ.size + IOREQ.flags] = STATE.respReady;
     },
+    notify: () => {},
     guestEvent: () => {},
   });
   return { engine, words: new Int32Array(page), bytes };

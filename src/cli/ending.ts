@@ -6,7 +6,7 @@ import type { DomId, IoservId } from "../base/ids.js";
 import { watchForEnd } from "../launch/guest.js";
 import type { Logger } from "../observe/log.js";
 import type { XenHost } from "../xen/host.js";
-import { type SdNotify, watchdogPeriod } from "../xen/sd-notify.js";
+import { isSupervised, type SdNotify, watchdogPeriod } from "../xen/sd-notify.js";
 import type { XenStore } from "../xenstore/client.js";
 
 /** A fault that another process may not have: whoever supervises us starts one. Source: sysexits.h, EX_SOFTWARE. */
@@ -17,6 +17,8 @@ export interface HowItEnded {
   readonly exitCode: number;
   /** Whether Xen has ended the domain. */
   readonly guestGone: boolean;
+  /** The guest runs on, and another process is to serve it. */
+  readonly forNext: boolean;
 }
 
 export interface Served {
@@ -44,7 +46,11 @@ export class Ending {
     this.happened = new Promise((resolve) => {
       this.#end = resolve;
     });
-    for (const signal of SIGNALS) this.#on(signal, () => this.#end({ why: signal, exitCode: 0, guestGone: false }));
+    for (const signal of SIGNALS) {
+      // A supervisor may be about to start the next process; if not, it says so: `ioreqd abandon`, in the unit.
+      const forNext = isSupervised() && signal === "SIGTERM";
+      this.#on(signal, () => this.#end({ why: signal, exitCode: 0, guestGone: false, forNext }));
+    }
     // Whatever state this process is in now, the guest's is in the arena: the next one goes on from there.
     this.#on("uncaughtException", (error: unknown) => {
       log.fatal({ err: error }, "fault");
@@ -71,7 +77,7 @@ export class Ending {
   /** The event channels brought an error: either the guest, or the simulated host, has gone, or it is our fault. */
   eventsLost(error: Error): void {
     const gone = (guestGone: boolean): void =>
-      this.#end({ why: messageOf(error), exitCode: guestGone ? 0 : FAULT, guestGone });
+      this.#end({ why: messageOf(error), exitCode: guestGone ? 0 : FAULT, guestGone, forNext: !guestGone });
     const { store, domid } = this.#served ?? {};
     if (store == null || domid === undefined) gone(true);
     else
@@ -86,7 +92,7 @@ export class Ending {
   }
 
   #guestEnded(): void {
-    this.#end({ why: "the guest has ended", exitCode: 0, guestGone: true });
+    this.#end({ why: "the guest has ended", exitCode: 0, guestGone: true, forNext: false });
   }
 
   /** With a domain Xen ends its ioreq servers, also while its pages are still in use. */

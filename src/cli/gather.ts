@@ -13,6 +13,7 @@ import { ServiceKeys } from "../launch/keys.js";
 import { guestSettings, hostSettings, layered, noDevices, settingsOf } from "../launch/settings.js";
 import { openStore } from "../launch/store.js";
 import type { LogFormat, LogOptions } from "../observe/log.js";
+import type { DeviceRequest } from "../pci/plan.js";
 import type { AdapterName } from "../xen/ffi/index.js";
 import type { BufioreqMode } from "../xen/host.js";
 import type { XenStore } from "../xenstore/client.js";
@@ -33,14 +34,15 @@ export interface RunFlags {
 }
 
 export interface RunPlan {
-  readonly session: SessionOptions;
+  /** All but what xenstore knows. */
+  readonly session: Omit<SessionOptions, "uuid">;
   readonly log: LogOptions;
   readonly ffi: AdapterName;
 }
 
 export const DEFAULT_STATE_DIR = "/run/ioreqd";
 
-/** Nothing is created yet. Throws IoreqdError for whatever the operator got wrong. */
+/** Nothing is created yet. Throws IoreqdError for whatever the operator got wrong, `devices` of what it gives for those. */
 export async function gather(flags: RunFlags): Promise<RunPlan> {
   const named = flags.config !== undefined || flags.device.length > 0;
   const file = flags.config === undefined ? { config: {}, devices: [] } : settingsOf(flags.config);
@@ -49,13 +51,16 @@ export async function gather(flags: RunFlags): Promise<RunPlan> {
     throw new IoreqdError("DOMID_MISSING", "no domain is named: give --domid N (xl list shows them)");
   }
   const domid = domId(number);
-  const own = named ? { ...file, requested: [] } : await configuredFor(domid);
+  const own: Configured = named ? { ...file, requested: [], unconfigured: null } : await configuredFor(domid);
   const config = layered(hostSettings(), own.config);
-  const devices = resolveDevices([
-    ...own.devices,
-    ...own.requested.map((text) => parseDeviceSpec(text, "-ioreqd")),
-    ...flags.device.map((text) => parseDeviceSpec(text)),
-  ]);
+  const devices = (): DeviceRequest[] => {
+    if (own.unconfigured !== null) throw own.unconfigured;
+    return resolveDevices([
+      ...own.devices,
+      ...own.requested.map((text) => parseDeviceSpec(text, "-ioreqd")),
+      ...flags.device.map((text) => parseDeviceSpec(text)),
+    ]);
+  };
   const verbosity = flags.verbose > 0 ? flags.verbose : (config.log?.verbosity ?? 0);
   return {
     session: {
@@ -80,6 +85,8 @@ interface Configured {
   readonly devices: DeviceSpec[];
   /** What the launcher asked for. */
   readonly requested: string[];
+  /** Nothing names a device: a mistake, unless a process before this one had some. */
+  readonly unconfigured: IoreqdError | null;
 }
 
 /** For a process started by the domain's number alone, as systemd does. */
@@ -99,8 +106,7 @@ async function configuredFor(domid: DomId): Promise<Configured> {
     const { name } = await findGuest(store, domid);
     const requested = await new ServiceKeys(store, domid).requested();
     const own = guestSettings(name);
-    if (requested.length + own.devices.length === 0) throw noDevices(name);
-    return { ...own, requested };
+    return { ...own, requested, unconfigured: requested.length + own.devices.length === 0 ? noDevices(name) : null };
   } finally {
     store.close();
   }

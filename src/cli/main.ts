@@ -69,6 +69,14 @@ export function program(exit: (code: number) => void): Command {
     .option("-D, --device <spec>", "a device, beside those of the guest's own file; may be repeated", collect, [])
     .action(async (guest: string, flags) => (await import("./launch.js")).attach(guest, flags));
 
+  ioreqd
+    .command("abandon")
+    .description("end what a dead process left: the guest goes on without its devices, which read as all ones")
+    .argument("<domid>", "the guest's domain id", domidArgument)
+    .option("--state-dir <dir>", "where the directory of each domain is", "/run/ioreqd")
+    .addOption(new Option("--unless-restarting", "for the unit, as it stops").hideHelp())
+    .action(async (domid: number, flags) => (await import("./abandon.js")).abandon(domid, flags));
+
   // For bin/ioreqd-dm.
   ioreqd
     .command("dm", { hidden: true })

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
-/** `ioreqd run`: serve one guest until told to end, or until the guest is gone. */
+/**
+ * `ioreqd run`: serve one guest until told to end, or until the guest is gone; first of all, go on where a process before
+ * it has ended.
+ */
 
+import { existsSync } from "node:fs";
 import { hasCode, messageOf } from "../base/errors.js";
 import { findGuest } from "../launch/guest.js";
 import { ServiceKeys } from "../launch/keys.js";
@@ -12,6 +16,7 @@ import { SdNotify } from "../xen/sd-notify.js";
 import { Ending } from "./ending.js";
 import { gather, type RunFlags } from "./gather.js";
 import { functionSummary, Session } from "./session.js";
+import { statePath } from "./state-file.js";
 import { version } from "./version.js";
 
 /**
@@ -20,7 +25,9 @@ import { version } from "./version.js";
  */
 export async function run(flags: RunFlags): Promise<number> {
   const plan = await gather(flags);
-  const { domid } = plan.session;
+  const { domid, devices } = plan.session;
+  // What the operator got wrong is told before anything is opened. A guest that was served before has its devices.
+  if (!existsSync(statePath(plan.session.stateDir, domid))) devices();
   const log = openLog(plan.log);
   const ffi = openAdapter(plan.ffi);
   const xen = new NativeXen(ffi);
@@ -30,17 +37,18 @@ export async function run(flags: RunFlags): Promise<number> {
     const store = await openStore();
     const keys = store === null ? null : new ServiceKeys(store, domid);
     try {
-      if (store !== null) await findGuest(store, domid);
-      const session = await begin();
+      const uuid = store === null ? "" : (await findGuest(store, domid)).uuid;
+      const session = await begin(uuid);
       try {
         ending.watch({ xen, domid, ioservid: session.server.id, store, supervisor });
         await keys?.running(session.server.id, version());
         announce(log, session, domid);
         supervisor?.send({ READY: 1, STATUS: `serving domain ${domid}: ${session.tree.functions.length} functions` });
-        const { why, exitCode, guestGone } = await ending.happened;
+        const { why, exitCode, guestGone, forNext } = await ending.happened;
         log.info({ reason: why }, "stopping");
         supervisor?.send({ STOPPING: 1, STATUS: why });
-        session.stop();
+        if (forNext) session.leave();
+        else session.stop();
         await (guestGone ? keys?.removeAll() : keys?.stopped())?.catch((error) =>
           log.warn({ err: messageOf(error) }, "xenstore keys not removed"),
         );
@@ -53,9 +61,9 @@ export async function run(flags: RunFlags): Promise<number> {
       store?.close();
     }
 
-    async function begin(): Promise<Session> {
+    async function begin(uuid: string): Promise<Session> {
       try {
-        return new Session(plan.session, xen, ffi, log, (error) => ending.eventsLost(error));
+        return new Session({ ...plan.session, uuid }, xen, ffi, log, (error) => ending.eventsLost(error));
       } catch (error) {
         supervisor?.send({ STATUS: messageOf(error) });
         // Another process serves this guest: what it says of itself stays.
@@ -77,6 +85,7 @@ function announce(log: Logger, session: Session, domid: number): void {
       server: session.server.id,
       vcpus: session.server.vcpus,
       functions: session.tree.functions.map(functionSummary),
+      ...(session.takenOver ? { takenOver: true } : {}),
       ms: Math.round(performance.now()),
     },
     "ready",

@@ -6,31 +6,36 @@
 
 import { IoreqdError, messageOf } from "../base/errors.js";
 import { hex } from "../base/hex.js";
-import { type DomId, formatRange, formatSbdf } from "../base/ids.js";
+import { type DomId, formatRange, formatSbdf, type IoservId } from "../base/ids.js";
 import { Teardown } from "../base/teardown.js";
 import { ControlServer } from "../control/server.js";
 import type { PollingOptions } from "../ioreq/polling.js";
 import { IoreqServer } from "../ioreq/server.js";
+import { resolveAgain } from "../launch/device-spec.js";
 import { ForeignMemory } from "../memory/guest-memory.js";
 import { AccessLog } from "../observe/access-log.js";
 import { GuestEvents } from "../observe/guest-events.js";
 import type { Logger } from "../observe/log.js";
 import type { PciFunction } from "../pci/function.js";
 import { Hotplug } from "../pci/hotplug.js";
-import { type DeviceRequest, planTree } from "../pci/plan.js";
+import { type DeviceRequest, planAgain, planTree } from "../pci/plan.js";
 import type { PciHost } from "../pci/rights.js";
 import { PciTree } from "../pci/tree.js";
 import type { HostWindows } from "../pci/windows.js";
-import { HOST_RECORD, PHASE } from "../state/arena.js";
+import { type Arena, HOST_RECORD, PHASE, SERVER_STATE } from "../state/arena.js";
+import type { ArenaLayout } from "../state/layout.js";
 import type { FfiAdapter } from "../xen/ffi/table.js";
 import type { BufioreqMode, XenHost } from "../xen/host.js";
 import { controlCommands } from "./control-commands.js";
 import { SessionRights } from "./session-rights.js";
-import { controlPath, createState } from "./state-file.js";
+import { controlPath, StateFile } from "./state-file.js";
 
 export interface SessionOptions {
   readonly domid: DomId;
-  readonly devices: readonly DeviceRequest[];
+  /** The domain's, "" where nobody can tell: numbers are used again. */
+  readonly uuid: string;
+  /** What to serve where no process has served the domain before. Throws for what the operator got wrong. */
+  readonly devices: () => readonly DeviceRequest[];
   readonly hosts: readonly HostWindows[];
   readonly bufioreq: BufioreqMode;
   readonly polling: PollingOptions;
@@ -46,6 +51,7 @@ export class Session {
   readonly rights: SessionRights;
   readonly hotplug: Hotplug;
   readonly #down = new Teardown();
+  readonly #state: StateFile;
   readonly #log: Logger;
   readonly #memory: ForeignMemory;
   readonly #options: SessionOptions;
@@ -61,10 +67,18 @@ export class Session {
     this.#log = log;
     this.events = new GuestEvents(log);
     try {
-      // Tables and addresses are checked before anything is created.
       refuseTranslation(options.hosts, xen);
-      const plan = planTree(options.devices, options.hosts);
-      const arena = createState(ffi, options, plan, this.#down);
+      this.#state = new StateFile(ffi, options, this.#down);
+      const left = this.#leftBehind();
+      // What the guest had from the process before stays: an error here is for the next one to mend.
+      this.#state.keep = left !== null;
+      // Tables and addresses are checked before anything is created.
+      const plan =
+        left === null
+          ? planTree(options.devices(), options.hosts)
+          : planAgain(JSON.parse(left.layout()) as ArenaLayout, left.dataLength, resolveAgain);
+      const arena = left === null ? this.#state.create(plan, this.#down) : this.#state.takeOver(left, this.#down);
+      if (left === null) arena.uuid = options.uuid;
       this.tree = new PciTree(plan, arena);
       this.#memory = new ForeignMemory(xen, options.domid);
       this.server = new IoreqServer(
@@ -84,22 +98,66 @@ export class Session {
       const { engine } = this.server;
       this.rights = new SessionRights({ ffi, log, events: this.events, memory: this.#memory, engine });
       this.#down.defer("close the chardevs", () => this.rights.releaseAll());
-      this.hotplug = new Hotplug(this.tree, options.hosts, arena, this.rights);
+      this.hotplug = new Hotplug(this.tree, plan.hosts, arena, this.rights);
       this.tree.connect(this.#pciHost());
       this.#down.defer("stop the timers", () => this.tree.detach());
-      arena.begin(HOST_RECORD);
-      this.tree.reset();
+      arena.beginHost();
+      if (left === null) this.tree.reset();
       this.tree.attach(this.rights);
       arena.commit(PHASE.committed, 0, 0);
       arena.release(HOST_RECORD);
       this.#listen();
       // A function that Xen refuses is a reason not to start; later the tree counts it and goes on.
-      this.tree.claimFunctions();
+      if (left === null) this.tree.claimFunctions();
       this.server.start();
+      this.#state.keep = false;
     } catch (error) {
       this.stop();
       throw error;
     }
+  }
+
+  /** Whether a process before this one served the guest. */
+  get takenOver(): boolean {
+    return this.server.takenOver;
+  }
+
+  /** What a process before this one left for the guest that runs now; null where there is nothing to go on with. */
+  #leftBehind(): Arena | null {
+    const arena = this.#state.left();
+    if (arena === null) return null;
+    const { domid, uuid } = this.#options;
+    const before = { pid: arena.header("pid"), server: arena.header("ioservid") };
+    const isAnother = uuid !== "" && arena.uuid !== "" && uuid !== arena.uuid;
+    if (isAnother || !this.#serverExists(before.server as IoservId)) {
+      this.#log.info(before, isAnother ? "state of a former domain discarded" : "state without a server discarded");
+      return null;
+    }
+    if (arena.header("serverState") === SERVER_STATE.created) {
+      // Not enabled yet, so no guest has seen it.
+      this.#xen.destroyIoreqServer(domid, before.server as IoservId);
+      return null;
+    }
+    const record = arena.recover();
+    this.#log.warn({ ...before, undone: record >= 0 }, "taking over from a process that has ended");
+    return arena;
+  }
+
+  #serverExists(id: IoservId): boolean {
+    try {
+      this.#xen.bufioreqPort(this.#options.domid, id);
+      return true;
+    } catch (error) {
+      if (error instanceof IoreqdError && error.details["errno"] === "ENOENT") return false;
+      throw error;
+    }
+  }
+
+  /** Let go of everything but what the guest has of it: another process goes on. Requests wait for that. */
+  leave(): void {
+    this.#state.keep = true;
+    this.server.leave();
+    this.stop();
   }
 
   /** Answer what is pending, let go of the guest, remove the state file. A second call does nothing. */

@@ -1,86 +1,121 @@
 // SPDX-License-Identifier: MIT
-/** The directory of a domain that is served, and the state file in it. */
+/** The directory of a domain that is served: its lock, and the state file in it. */
 
 import { existsSync, mkdirSync, rmdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { IoreqdError } from "../base/errors.js";
+import { hasCode, IoreqdError } from "../base/errors.js";
 import type { Teardown } from "../base/teardown.js";
 import type { TreePlan } from "../pci/plan.js";
-import { Arena, arenaSize, RESERVE, SERVER_STATE } from "../state/arena.js";
+import { Arena, arenaSize, HEADER, RESERVE, SERVER_STATE } from "../state/arena.js";
 import type { FfiAdapter } from "../xen/ffi/table.js";
+import { lockFile } from "../xen/lock-file.js";
 import { mapFile } from "../xen/map-file.js";
 
 export const statePath = (stateDir: string, domid: number): string => join(stateDir, String(domid), "state");
 
 export const controlPath = (stateDir: string, domid: number): string => join(stateDir, String(domid), "control");
 
-/**
- * Make the state file of a domain, with room for devices that come later; `down` removes it.
- * Throws DOMAIN_SERVED, STATE_LEFT_BEHIND, ARENA_INVALID (of the file that is there), fs errors.
- */
-export function createState(
-  ffi: FfiAdapter,
-  { stateDir, domid }: { readonly stateDir: string; readonly domid: number },
-  { dataLength, layout }: TreePlan,
-  down: Teardown,
-): Arena {
-  const path = statePath(stateDir, domid);
-  refuseIfServed(ffi, path, domid);
-  mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
-  down.defer("remove the state file", () => removeState(path));
-  const file = mapFile(ffi, path, { create: arenaSize(dataLength, layout, RESERVE) });
-  const arena = Arena.create(file.buffer, dataLength, layout, RESERVE);
-  arena.setHeader("domid", domid);
-  arena.setHeader("pid", process.pid);
-  return arena;
+/** Which domain, and where its directory is. */
+export interface StatePlace {
+  readonly stateDir: string;
+  readonly domid: number;
 }
 
-/** The directory goes too, unless somebody else needs it: to a unit it is a mount point, and systemd's to remove. */
-function removeState(path: string): void {
-  rmSync(path, { force: true });
-  try {
-    rmdirSync(dirname(path));
-  } catch (error) {
-    const { code = "" } = error as NodeJS.ErrnoException;
-    if (!["EBUSY", "ENOTEMPTY", "ENOENT", "EACCES", "EPERM"].includes(code)) throw error;
+/** The directory of a domain, which is this process's alone. */
+export class StateFile {
+  readonly #ffi: FfiAdapter;
+  readonly #domid: number;
+  readonly path: string;
+  /** It is for another process: a guest goes on with it. */
+  keep = false;
+
+  /** `down` removes what is there, unless it is to be kept, and lets go. Throws DOMAIN_SERVED, fs errors. */
+  constructor(ffi: FfiAdapter, place: StatePlace, down: Teardown) {
+    this.#ffi = ffi;
+    this.#domid = place.domid;
+    this.path = statePath(place.stateDir, place.domid);
+    mkdirSync(dirname(this.path), { recursive: true, mode: 0o755 });
+    const lock = lockFile(ffi, join(dirname(this.path), "lock"));
+    if (lock === null) throw this.#served();
+    down.defer("let go of the state directory", () => {
+      lock.release(this.keep);
+      if (!this.keep) this.#removeDirectory();
+    });
   }
-}
 
-/** Two daemons for one guest would both answer. A dead one's server still has vCPUs that wait in it. */
-function refuseIfServed(ffi: FfiAdapter, path: string, domid: number): void {
-  if (!existsSync(path)) return;
-  const file = mapFile(ffi, path, { readonly: true });
-  try {
-    refuseServed(Arena.open(file.buffer), path, domid);
-  } finally {
-    file.unmap();
+  /** What a process before this one left of a server; null when there is nothing. Throws ARENA_INVALID. */
+  left(): Arena | null {
+    if (!existsSync(this.path)) return null;
+    let buffer: ArrayBuffer;
+    try {
+      buffer = mapFile(this.#ffi, this.path).buffer;
+    } catch (error) {
+      if (hasCode(error, "FILE_EMPTY")) return null;
+      throw error;
+    }
+    // A process that died as it made the file had not asked Xen for anything.
+    if (new Int32Array(buffer)[HEADER.magic] === 0) return null;
+    const arena = Arena.open(buffer);
+    return arena.header("serverState") === SERVER_STATE.none || arena.header("domid") !== this.#domid ? null : arena;
   }
-}
 
-function refuseServed(arena: Arena, path: string, domid: number): void {
-  const pid = arena.header("pid");
-  if (isAlive(pid)) {
-    throw new IoreqdError(
+  /** Make the file anew, with room for devices that come later; `down` removes it. Throws fs errors. */
+  create({ dataLength, layout }: TreePlan, down: Teardown): Arena {
+    down.defer("remove the state file", () => {
+      if (!this.keep) rmSync(this.path, { force: true });
+    });
+    const file = mapFile(this.#ffi, this.path, { create: arenaSize(dataLength, layout, RESERVE) });
+    const arena = Arena.create(file.buffer, dataLength, layout, RESERVE);
+    arena.setHeader("domid", this.#domid);
+    arena.setHeader("pid", process.pid);
+    return arena;
+  }
+
+  /** Go on with what was left. */
+  takeOver(arena: Arena, down: Teardown): Arena {
+    down.defer("remove the state file", () => {
+      if (!this.keep) rmSync(this.path, { force: true });
+    });
+    arena.setHeader("pid", process.pid);
+    return arena;
+  }
+
+  /** Nobody waits for what was left. */
+  discard(): void {
+    for (const path of [this.path, join(dirname(this.path), "control")]) rmSync(path, { force: true });
+    this.keep = false;
+  }
+
+  #served(): IoreqdError {
+    const pid = this.#holder();
+    return new IoreqdError(
       "DOMAIN_SERVED",
-      `domain ${domid} is served by process ${pid} already; end it first, or choose another --state-dir`,
-      { domid, pid },
+      `domain ${this.#domid} is served by ${pid === null ? "another process" : `process ${pid}`} already; end it first, or choose another --state-dir`,
+      { domid: this.#domid, pid },
     );
   }
-  if (arena.header("serverState") !== SERVER_STATE.none) {
-    throw new IoreqdError(
-      "STATE_LEFT_BEHIND",
-      `process ${pid} died while serving domain ${domid}; its ioreq server ${arena.header("ioservid")} is still registered with Xen. If the domain is gone or was started anew, remove ${path}; otherwise restart the guest first`,
-      { domid, pid, path },
-    );
-  }
-}
 
-function isAlive(pid: number): boolean {
-  if (pid <= 0) return false;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
+  /** The process that holds the lock, if it has written that down yet. */
+  #holder(): number | null {
+    try {
+      const file = mapFile(this.#ffi, this.path, { readonly: true });
+      try {
+        return Arena.open(file.buffer).header("pid");
+      } finally {
+        file.unmap();
+      }
+    } catch {
+      return null;
+    }
+  }
+
+  /** Unless somebody else needs it: to a unit it is a mount point, and systemd's to remove. */
+  #removeDirectory(): void {
+    try {
+      rmdirSync(dirname(this.path));
+    } catch (error) {
+      const { code = "" } = error as NodeJS.ErrnoException;
+      if (!["EBUSY", "ENOTEMPTY", "ENOENT", "EACCES", "EPERM"].includes(code)) throw error;
+    }
   }
 }

@@ -26,6 +26,7 @@ export interface EngineParts {
   readonly counters: Counters;
   /** Store IORESP_READY in the slot and notify its vCPU. */
   readonly publish: (slot: number) => void;
+  readonly notify: (slot: number) => void;
   readonly guestEvent: GuestEvent;
 }
 
@@ -37,6 +38,7 @@ export class Engine {
   readonly #memory: GuestMemory;
   readonly #counters: Counters;
   readonly #publish: (slot: number) => void;
+  readonly #notify: (slot: number) => void;
   readonly #guestEvent: GuestEvent;
   /** Answers that came while a transaction ran; they go out once it is committed. */
   readonly #held: Array<() => void> = [];
@@ -52,6 +54,7 @@ export class Engine {
     this.#memory = parts.memory;
     this.#counters = parts.counters;
     this.#publish = parts.publish;
+    this.#notify = parts.notify;
     this.#guestEvent = parts.guestEvent;
   }
 
@@ -72,7 +75,37 @@ export class Engine {
     // From READY to IORESP_READY the slot is ours, flags and all. Nobody waits for this state: it is
     // for the process that may have to take over, so an ordinary store will do.
     this.#u8[byte + IOREQ.flags] = (flags & ~STATE_MASK) | STATE.inProcess;
+    this.#serveInProcess(slot, flags, 0);
+    return true;
+  }
 
+  /**
+   * Finish what a process before this one left in a slot; what is READY is left to serve(). Call once for each slot,
+   * after Arena.recover() and before anything is served. Returns what was done, or null when there was nothing to do.
+   */
+  resume(slot: number): "served again" | "answered" | "notified again" | null {
+    const { phase, replyLo, replyHi, progress } = this.#arena.record(slot);
+    const flags = Atomics.load(this.#u8, slot * IOREQ.size + IOREQ.flags);
+    const state = flags & STATE_MASK;
+    if (state !== STATE.inProcess) {
+      // It has its answer, or went on with it already: then this may be its next request.
+      if (phase !== PHASE.idle) this.#arena.release(slot);
+      if (state !== STATE.respReady) return null;
+      this.#notify(slot);
+      return "notified again";
+    }
+    if (phase === PHASE.committed) {
+      this.#arena.setProgress(slot, 0);
+      this.#reply(slot, replyLo, replyHi, false);
+      return "answered";
+    }
+    this.#serveInProcess(slot, flags, progress);
+    return "served again";
+  }
+
+  /** `done`: elements of a rep request that were served before. */
+  #serveInProcess(slot: number, flags: number, done: number): void {
+    const byte = slot * IOREQ.size;
     const i32 = this.#i32;
     const word = slot * WORD.perSlot;
     const type = this.#u8[byte + IOREQ.type] as number;
@@ -87,26 +120,40 @@ export class Engine {
     if (type === TYPE.copy) this.#counters.copy += 1;
     else if (type === TYPE.pio) this.#counters.pio += 1;
     else if (type === TYPE.pciConfig) this.#counters.pciConfig += 1;
-    else return this.#serveOther(slot, type, flags);
-    if ((flags & DATA_IS_PTR) !== 0 || count !== 1) {
-      return this.#serveRep(new RepRequest({ slot, type, flags, hi, lo, width, count, dataLo, dataHi }));
+    else {
+      this.#serveOther(slot, type, flags);
+      return;
     }
-    if (!isWidth(width) || (width === 8 && type === TYPE.pio)) return this.#malformed(slot, type, width, count);
-    this.#transact(slot, type, flags, hi, lo, width, dataLo, dataHi);
-    return true;
+    if ((flags & DATA_IS_PTR) !== 0 || count !== 1) {
+      this.#serveRep(new RepRequest({ slot, type, flags, hi, lo, width, count, dataLo, dataHi }, done));
+    } else if (!isWidth(width) || (width === 8 && type === TYPE.pio)) {
+      this.#malformed(slot, type, width, count);
+    } else {
+      this.#transact(slot, type, flags, hi, lo, width, dataLo, dataHi);
+    }
   }
 
   /**
-   * Apply one entry of the buffered ring: always a write, nobody waits.
+   * Apply one entry of the buffered ring: always a write, nobody waits. It begins at slot `at` of the ring and has
+   * `slots` of them. Call `advanced` once the ring's pointer is behind it.
    * Source: Xen public/hvm/ioreq.h, struct buf_ioreq.
    */
-  applyBuffered(type: number, lo: number, width: number, dataLo: number, dataHi: number): void {
+  applyBuffered(
+    type: number,
+    lo: number,
+    width: number,
+    dataLo: number,
+    dataHi: number,
+    at: number,
+    slots: number,
+  ): void {
     this.#counters.buffered += 1;
     if (this.observer !== null) this.observer.begin(-1, type, 0, 0, lo, width, 1, dataLo, dataHi);
     if (type === TYPE.timeoffset) {
       this.#counters.timeoffset += 1;
     } else if (type === TYPE.copy || type === TYPE.pio) {
-      this.host(() => this.#write(type, 0, lo, width, dataLo, dataHi));
+      this.#arena.beginHost(0, at, slots);
+      this.#runHost(() => this.#write(type, 0, lo, width, dataLo, dataHi));
       // A register that finishes later has nobody waiting for it, least of all the next request.
       this.#bus.access.begin();
     } else {
@@ -115,17 +162,35 @@ export class Engine {
     if (this.observer !== null) this.observer.end(-1, 0, 0, false);
   }
 
-  /** Run work that no vCPU waits for as a transaction. What throws is undone, counted and told. */
-  host(work: () => void): void {
+  /** The entry that was applied is out of the ring. */
+  advanced(): void {
+    this.#arena.release(HOST_RECORD);
+  }
+
+  /** Was this entry, the next in the ring, applied by a process that died before it moved the pointer? */
+  wasApplied(at: number): number {
+    const { phase, ringAt, ringSlots } = this.#arena.record(HOST_RECORD);
+    return phase === PHASE.committed && ringAt === at ? ringSlots : 0;
+  }
+
+  /**
+   * Run work that no vCPU waits for as a transaction. What throws is undone, counted and told. `subject`: whose work it
+   * is, should it be the last that this process does.
+   */
+  host(work: () => void, subject = 0): void {
     if (this.#arena.inTransaction) {
       work();
       return;
     }
-    this.#arena.begin(HOST_RECORD);
+    this.#arena.beginHost(subject);
+    this.#runHost(work);
+    this.#arena.release(HOST_RECORD);
+  }
+
+  #runHost(work: () => void): void {
     try {
       work();
       this.#arena.commit(PHASE.committed, 0, 0);
-      this.#arena.release(HOST_RECORD);
     } catch (error) {
       this.#arena.rollback();
       this.#threw(error);
@@ -177,13 +242,10 @@ export class Engine {
       return;
     }
     if (bus.access.outstanding > 0) {
-      arena.setProgress(slot, 0);
-      this.#answerLater(
-        slot,
-        (lateLo, lateHi) => this.#finish(slot, replyLo | lateLo, replyHi | lateHi),
-        replyLo,
-        replyHi,
-      );
+      this.#answerLater(slot, (lateLo, lateHi) => this.#finish(slot, replyLo | lateLo, replyHi | lateHi), {
+        lo: replyLo,
+        hi: replyHi,
+      });
       return;
     }
     arena.commit(PHASE.committed, replyLo, replyHi);
@@ -218,11 +280,10 @@ export class Engine {
 
   // -- the rest: rare, and allowed to be slow -------------------------------------------------
 
-  #serveRep(rep: RepRequest): boolean {
+  #serveRep(rep: RepRequest): void {
     const { slot, type, width, count } = rep.request;
-    if (!rep.valid) return this.#malformed(slot, type, width, count);
-    this.#continueRep(rep);
-    return true;
+    if (rep.valid) this.#continueRep(rep);
+    else this.#malformed(slot, type, width, count);
   }
 
   /** Run a rep request to its end, or to the element whose answer comes later. One transaction a run. */
@@ -244,6 +305,8 @@ export class Engine {
     }
     if (this.#bus.access.outstanding === 0) {
       this.#arena.commit(PHASE.committed, rep.replyLo, rep.replyHi);
+      // Only while a rep request runs does a record tell of progress.
+      this.#arena.setProgress(slot, 0);
       this.#bus.flush();
       this.#reply(slot, rep.replyLo, rep.replyHi, false);
       this.#releaseHeld();
@@ -260,41 +323,38 @@ export class Engine {
         if (within) answered = true;
         else this.#continueRep(rep);
       },
-      0,
-      0,
+      null,
     );
     within = false;
     return answered;
   }
 
-  #serveOther(slot: number, type: number, flags: number): boolean {
+  #serveOther(slot: number, type: number, flags: number): void {
     if (type === TYPE.invalidate) {
       this.#counters.invalidate += 1;
       this.#memory.invalidate();
     } else if (type === TYPE.timeoffset) {
       this.#counters.timeoffset += 1;
     } else {
-      return this.#malformed(slot, type, 0, 0);
+      this.#malformed(slot, type, 0, 0);
+      return;
     }
     const word = slot * WORD.perSlot;
     const read = (flags & DIR_READ) !== 0;
     const lo = read ? -1 : (this.#i32[word + WORD.dataLo] as number);
     const hi = read ? -1 : (this.#i32[word + WORD.dataHi] as number);
     this.#answerPlainly(slot, lo, hi);
-    return true;
   }
 
-  #malformed(slot: number, type: number, width: number, count: number): true {
+  #malformed(slot: number, type: number, width: number, count: number): void {
     this.#counters.malformed += 1;
     this.#guestEvent("malformed request", { vcpu: slot, type, width, count: count >>> 0 });
     this.#answerPlainly(slot, -1, -1);
-    return true;
   }
 
   /** A reply that changed nothing, recorded like any other. */
   #answerPlainly(slot: number, lo: number, hi: number): void {
-    this.#arena.begin(slot);
-    this.#arena.commit(PHASE.committed, lo, hi);
+    this.#arena.conclude(slot, lo, hi);
     this.#reply(slot, lo, hi, false);
   }
 
@@ -318,17 +378,30 @@ export class Engine {
 
   // -- answers --------------------------------------------------------------------------------
 
-  #answerLater(slot: number, done: (lo: number, hi: number) => void, lo: number, hi: number): void {
+  /** `known`: what of the reply is there already, where the late part completes it; null where there is more to do then. */
+  #answerLater(
+    slot: number,
+    done: (lo: number, hi: number) => void,
+    known: { readonly lo: number; readonly hi: number } | null,
+  ): void {
     this.#counters.deferred += 1;
     const token = Symbol("late");
     this.#late.set(slot, token);
-    this.#arena.commit(PHASE.deferred, lo, hi);
+    const arena = this.#arena;
+    arena.commit(PHASE.deferred, known?.lo ?? 0, known?.hi ?? 0);
     this.#bus.flush();
     this.#bus.access.take((lateLo, lateHi) => {
       if (this.#late.get(slot) !== token) return;
-      // A device may answer in the middle of a transaction of its own: that one comes first.
-      if (this.#arena.inTransaction) this.#held.push(() => done(lateLo, lateHi));
-      else done(lateLo, lateHi);
+      if (!arena.inTransaction) {
+        done(lateLo, lateHi);
+        return;
+      }
+      // A device may answer in the middle of a transaction of its own: that one comes first, and the answer with it.
+      const owner = known === null ? null : arena.answer(slot, known.lo | lateLo, known.hi | lateHi);
+      this.#held.push(() => {
+        done(lateLo, lateHi);
+        if (owner !== null) arena.answered(owner, slot);
+      });
     });
     this.#releaseHeld();
   }
@@ -339,8 +412,7 @@ export class Engine {
 
   #finish(slot: number, lo: number, hi: number): void {
     if (!this.#late.delete(slot)) return;
-    this.#arena.begin(slot);
-    this.#arena.commit(PHASE.committed, lo, hi);
+    this.#arena.conclude(slot, lo, hi);
     this.#reply(slot, lo, hi, true);
   }
 

@@ -31,7 +31,7 @@ const join = (hi: number, lo: number): bigint => (BigInt(hi >>> 0) << 32n) | Big
 export class RepRequest {
   readonly request: RawRequest;
   /** Elements done. */
-  done = 0;
+  done: number;
   /** What goes into the data field: the last value read, or what was there. */
   replyLo: number;
   replyHi: number;
@@ -44,8 +44,10 @@ export class RepRequest {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
 
-  constructor(request: RawRequest) {
+  /** `done`: elements that a process before this one did. */
+  constructor(request: RawRequest, done = 0) {
     this.request = request;
+    this.done = done;
     this.#isRead = (request.flags & DIR_READ) !== 0;
     this.#inMemory = (request.flags & DATA_IS_PTR) !== 0;
     this.#address = join(request.hi, request.lo);

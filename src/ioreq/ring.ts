@@ -13,7 +13,20 @@
 
 import { RING } from "../spec/xen-ioreq.js";
 
-export type ApplyBuffered = (type: number, lo: number, width: number, dataLo: number, dataHi: number) => void;
+export interface RingConsumer {
+  /** `at`: which slot of the ring the entry begins at, 0 to 510; it has `slots` of them. */
+  applyBuffered(
+    type: number,
+    lo: number,
+    width: number,
+    dataLo: number,
+    dataHi: number,
+    at: number,
+    slots: number,
+  ): void;
+  /** The pointer is behind that entry. */
+  advanced(): void;
+}
 
 const WIDTHS = [1, 2, 4, 8] as const;
 
@@ -35,11 +48,11 @@ export class BufferedRing {
   }
 
   /** Apply all entries there are, in order; returns how many requests they were. */
-  drain(apply: ApplyBuffered): number {
+  drain(consumer: RingConsumer): number {
     let requests = 0;
     // Entries that arrive meanwhile are taken too, but a producer can't keep us here for ever.
     for (let taken = 0; taken < RING.slotCount; ) {
-      const slots = this.#take(apply);
+      const slots = this.#take(consumer);
       if (slots === 0) break;
       taken += slots;
       requests += 1;
@@ -55,19 +68,30 @@ export class BufferedRing {
   }
 
   /** Apply the first entry; returns the slots it took. */
-  #take(apply: ApplyBuffered): number {
+  #take(consumer: RingConsumer): number {
     const pending = this.#pending();
     if (pending === 0) return 0;
     const read = Number(BigInt.asUintN(32, Atomics.load(this.#pair, 0)));
     const [head, data] = this.#slot(read);
     const width = WIDTHS[(head >>> 10) & 3] as number;
     const isDouble = width === 8;
-    // The second half is published together with the first; a lone half is a broken ring, and is skipped.
-    if (!isDouble) apply(head & 0xff, head >>> 12, width, data, 0);
-    else if (pending >= 2) apply(head & 0xff, head >>> 12, width, data, this.#slot(read + 1)[1]);
+    const at = read % RING.slotCount;
     const slots = isDouble && pending >= 2 ? 2 : 1;
+    // The second half is published together with the first; a lone half is a broken ring, and is skipped.
+    if (!isDouble) consumer.applyBuffered(head & 0xff, head >>> 12, width, data, 0, at, slots);
+    else if (pending >= 2) {
+      consumer.applyBuffered(head & 0xff, head >>> 12, width, data, this.#slot(read + 1)[1], at, slots);
+    }
     Atomics.add(this.#i32, RING.readPointer >>> 2, slots);
+    consumer.advanced();
     return slots;
+  }
+
+  /** Skip what a process before this one applied: `applied` says how many slots of the entry that begins there. */
+  resume(applied: (at: number) => number): void {
+    const read = Number(BigInt.asUintN(32, Atomics.load(this.#pair, 0)));
+    const slots = Math.min(applied(read % RING.slotCount), this.#pending());
+    if (slots > 0) Atomics.add(this.#i32, RING.readPointer >>> 2, slots);
   }
 
   #slot(pointer: number): [head: number, data: number] {

@@ -4,10 +4,11 @@
  * claim what is its own, enable, bind, serve; and back again, with no vCPU left waiting.
  *
  * The id is in the state file before the server is enabled, because Xen has no
- * call that lists servers: a process that takes over must read it there.
+ * call that lists servers: a process that takes over reads it there, maps the
+ * same pages, binds the same channels, and finishes what the slots say.
  */
 
-import { IoreqdError } from "../base/errors.js";
+import { hasCode, IoreqdError } from "../base/errors.js";
 import type { DomId, EvtchnPort, IoservId } from "../base/ids.js";
 import { Teardown } from "../base/teardown.js";
 import { BUFIOREQ, IOREQ, MAX_VCPUS, STATE, STATE_MASK, WORD } from "../spec/xen-ioreq.js";
@@ -26,6 +27,10 @@ import { BufferedRing } from "./ring.js";
  */
 const SLEEP_CLOSE_MS = 1;
 const ROUNDS_BEFORE_LOOP = 16;
+/** How long a port may stay with a process that has died: Xen hears of its end a moment after we do. */
+const PORT_FREE_MS = 1000;
+/** To sleep on: nobody wakes it. */
+const NEVER = new Int32Array(new SharedArrayBuffer(4));
 
 export interface ServerOptions {
   readonly domid: DomId;
@@ -66,11 +71,15 @@ export class IoreqServer {
   /** Ports that raised an event and are not unmasked yet. */
   #masked: EvtchnPort[] = [];
   #poller: EventPoller | null = null;
+  /** This server was another process's before. */
+  readonly takenOver: boolean;
+  /** Another process is to go on with it. */
+  #leaving = false;
   #again: NodeJS.Immediate | null = null;
 
   /**
-   * Create the server and map its pages. Nothing is served yet.
-   * Throws what XenHost throws, with everything undone.
+   * Create the server, or take over the one that the arena names; and map its pages. Nothing is served yet.
+   * Throws what XenHost throws, with everything undone that was done here.
    */
   constructor(options: ServerOptions, parts: ServerParts) {
     const { xen, arena } = parts;
@@ -86,14 +95,11 @@ export class IoreqServer {
           { domid },
         );
       }
-      // In this order on the way back: the id is forgotten only when the server is gone.
-      this.#down.defer("forget the server's id", () => arena.setHeader("serverState", SERVER_STATE.none));
-      this.id = xen.createIoreqServer(domid, options.bufioreq);
-      arena.setHeader("ioservid", this.id);
-      arena.setHeader("bufioreqMode", BUFIOREQ[options.bufioreq]);
-      arena.setHeader("serverState", SERVER_STATE.created);
-      this.#down.defer("destroy the ioreq server", () => xen.destroyIoreqServer(domid, this.id));
-      this.#pages = xen.mapIoreqPages(domid, this.id, { ring: options.bufioreq !== "off", vcpus: this.vcpus });
+      this.takenOver = arena.header("serverState") !== SERVER_STATE.none;
+      this.#leaving = this.takenOver;
+      this.id = this.takenOver ? this.#known() : this.#create();
+      const ring = arena.header("bufioreqMode") !== BUFIOREQ.off;
+      this.#pages = xen.mapIoreqPages(domid, this.id, { ring, vcpus: this.vcpus });
       this.#down.defer("unmap the ioreq pages", () => this.#pages.unmap());
       this.#u8 = new Uint8Array(this.#pages.ioreq);
       this.#ring = this.#pages.ring === null ? null : new BufferedRing(this.#pages.ring);
@@ -108,39 +114,76 @@ export class IoreqServer {
         memory: parts.memory,
         counters: this.counters,
         publish: (slot) => this.#answer(slot),
+        notify: (slot) => this.#channels.notify(this.#ports[slot] as EvtchnPort),
         guestEvent: parts.guestEvent,
       });
-      parts.changed("ioreq server created", { server: this.id, vcpus: this.vcpus, bufioreq: options.bufioreq });
+      const how = this.takenOver ? "ioreq server taken over" : "ioreq server created";
+      parts.changed(how, { server: this.id, vcpus: this.vcpus, ring });
     } catch (error) {
       this.#undo();
       throw error;
     }
   }
 
-  /** Let the bus claim what is decoded, enable, bind, and serve from now on. Throws with everything undone. */
+  #create(): IoservId {
+    const { xen, arena } = this.#parts;
+    const { domid, bufioreq } = this.#options;
+    // In this order on the way back: the id is forgotten only when the server is gone.
+    this.#onEnd("forget the server's id", () => arena.setHeader("serverState", SERVER_STATE.none));
+    const id = xen.createIoreqServer(domid, bufioreq);
+    arena.setHeader("ioservid", id);
+    arena.setHeader("bufioreqMode", BUFIOREQ[bufioreq]);
+    arena.setHeader("serverState", SERVER_STATE.created);
+    this.#onEnd("destroy the ioreq server", () => xen.destroyIoreqServer(domid, id));
+    return id;
+  }
+
+  /** The server that the arena names. */
+  #known(): IoservId {
+    const { xen, arena } = this.#parts;
+    const id = arena.header("ioservid") as IoservId;
+    this.#onEnd("forget the server's id", () => arena.setHeader("serverState", SERVER_STATE.none));
+    this.#onEnd("destroy the ioreq server", () => xen.destroyIoreqServer(this.#options.domid, id));
+    return id;
+  }
+
+  /** What only the end of the server undoes, not that of a process which leaves it to the next. */
+  #onEnd(what: string, undo: () => void): void {
+    this.#down.defer(what, () => {
+      if (!this.#leaving) undo();
+    });
+  }
+
+  /**
+   * Let the bus claim what is decoded, enable, bind, finish what a process before this one left, and serve from now on.
+   * Throws with everything undone; a server that was taken over stays as it is, for the next process.
+   */
   start(): void {
     const { xen, arena, changed } = this.#parts;
     const { domid } = this.#options;
     try {
       // Functions, and ranges that are decoded from the start, before anyone can ask.
       this.#parts.bus.flush();
-      xen.setIoreqServerState(domid, this.id, true);
-      this.#down.defer("disable the ioreq server", () => this.#disable());
+      // Written down first: once a guest may have seen it, there is something to take over.
       arena.setHeader("serverState", SERVER_STATE.enabled);
+      xen.setIoreqServerState(domid, this.id, true);
+      this.#onEnd("disable the ioreq server", () => this.#disable());
       // Only now do the slots name their event channels. A request that was posted meanwhile raised an
       // event nobody heard, and binding raises one again.
       for (let vcpu = 0; vcpu < this.vcpus; vcpu += 1) {
-        const port = this.#channels.bindInterdomain(domid, this.#slotPort(vcpu));
+        const port = this.#bind(this.#slotPort(vcpu));
         this.#ports.push(port);
         this.#vcpuOf.set(port, vcpu);
       }
       const ringPort = this.#ring === null ? null : xen.bufioreqPort(domid, this.id);
-      if (ringPort !== null) this.#ringPort = this.#channels.bindInterdomain(domid, ringPort);
+      if (ringPort !== null) this.#ringPort = this.#bind(ringPort);
+      if (this.takenOver) this.#resume();
       this.#poller = this.#channels.poll(
         () => this.#onEvents(),
         (error) => this.#parts.lost(error),
       );
       this.#down.defer("stop polling", () => this.#poller?.stop());
+      this.#leaving = false;
       changed("ioreq server enabled", { server: this.id });
     } catch (error) {
       this.#undo();
@@ -159,6 +202,39 @@ export class IoreqServer {
     this.#undo();
     this.#parts.memory.invalidate();
     this.#parts.changed("ioreq server destroyed", { server: this.id });
+  }
+
+  /** Let go without a word to the guest, whose requests wait for the process that takes over. */
+  leave(): void {
+    this.#leaving = true;
+    if (this.#again !== null) clearImmediate(this.#again);
+    this.#again = null;
+    this.#undo();
+    this.#parts.memory.invalidate();
+    this.#parts.changed("ioreq server left to the next process", { server: this.id });
+  }
+
+  /** Finish what the process before this one left in the slots and in the ring. */
+  #resume(): void {
+    this.#ring?.resume((at) => this.engine.wasApplied(at));
+    this.engine.advanced();
+    for (let vcpu = 0; vcpu < this.vcpus; vcpu += 1) {
+      const how = this.engine.resume(vcpu);
+      if (how !== null) this.#parts.changed("request of before", { vcpu, how });
+    }
+  }
+
+  /** Throws XEN_PORT_TAKEN when another process has it, and goes on having it. */
+  #bind(remote: EvtchnPort): EvtchnPort {
+    const until = performance.now() + (this.takenOver ? PORT_FREE_MS : 0);
+    for (;;) {
+      try {
+        return this.#channels.bindInterdomain(this.#options.domid, remote);
+      } catch (error) {
+        if (!hasCode(error, "XEN_PORT_TAKEN") || performance.now() > until) throw error;
+        Atomics.wait(NEVER, 0, 0, 1);
+      }
+    }
   }
 
   /** The vCPU's event channel on the domain's side. */
@@ -237,12 +313,8 @@ export class IoreqServer {
   #drainRing(): boolean {
     const ring = this.#ring;
     if (ring === null || ring.empty) return false;
-    return ring.drain(this.#applyBuffered) > 0;
+    return ring.drain(this.engine) > 0;
   }
-
-  readonly #applyBuffered = (type: number, lo: number, width: number, dataLo: number, dataHi: number): void => {
-    this.engine.applyBuffered(type, lo, width, dataLo, dataHi);
-  };
 
   #answer(slot: number): void {
     if (this.#publish(slot, this.#ports[slot] as EvtchnPort) !== 0) this.counters.notifyErrors += 1;

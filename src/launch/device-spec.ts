@@ -5,6 +5,7 @@
  */
 
 import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
 import { IoreqdError, messageOf } from "../base/errors.js";
 import { formatSbdf, sbdf as makeSbdf, parseSbdf, type Sbdf } from "../base/ids.js";
 import { loadDefault } from "../base/load-module.js";
@@ -13,6 +14,7 @@ import { parseChardevSpec } from "../chardev/index.js";
 import { devices } from "../devices/index.js";
 import type { OptionRow, OptionValues, PciDevice } from "../pci/define.js";
 import type { DeviceRequest } from "../pci/plan.js";
+import type { DeviceRecipe } from "../state/layout.js";
 
 /** Options every device has, beside its own. */
 export const COMMON = ["addr", "bus", "id", "romfile"] as const;
@@ -67,6 +69,7 @@ export function resolveDevices(specs: readonly DeviceSpec[], present: readonly P
     const at = sbdf ?? nextFree(taken, spec);
     const { bus, id, romfile } = spec.options;
     return {
+      spec: recipeOf(spec, at),
       device,
       sbdf: at,
       options: optionValues(spec, device),
@@ -76,6 +79,23 @@ export function resolveDevices(specs: readonly DeviceSpec[], present: readonly P
     };
   });
 }
+
+/** The same device, wherever it is asked for from. */
+function recipeOf({ device, options }: DeviceSpec, at: Sbdf): DeviceRecipe {
+  const files = options["romfile"] === undefined ? {} : { romfile: resolve(String(options["romfile"])) };
+  return {
+    device: isPath(device) ? resolve(device) : device,
+    options: { ...options, ...files, addr: formatSbdf(at) },
+  };
+}
+
+/** For the process that takes over. Throws as resolveDevices() does. */
+export function resolveAgain(recipes: readonly DeviceRecipe[]): DeviceRequest[] {
+  return resolveDevices(recipes.map((recipe) => ({ ...recipe, where: `state file: ${recipe.device}` })));
+}
+
+/** A module of the operator's own, not a name of the list. */
+const isPath = (device: string): boolean => /[./]/.test(device);
 
 /** A slot of a bus, as a key. */
 const slotOf = ({ bus = "" }: { readonly bus?: string | number }, sbdf: Sbdf): string => `${bus} ${sbdf & ~7}`;
@@ -89,7 +109,7 @@ function idOf(spec: DeviceSpec, id: string): string {
 export function findDevice(spec: DeviceSpec): PciDevice {
   const known = devices.find((device) => device.name === spec.device);
   if (known !== undefined) return known;
-  if (!/[./]/.test(spec.device)) {
+  if (!isPath(spec.device)) {
     const names = devices.map((device) => device.name);
     throw new IoreqdError(
       "DEVICE_UNKNOWN",

@@ -10,6 +10,8 @@ export interface Guest {
   readonly domid: DomId;
   /** As in the xl config. Null for a domain that no toolstack named. */
   readonly name: string | null;
+  /** Its own among all that ever ran; "" where the toolstack gave none. */
+  readonly uuid: string;
 }
 
 /** Throws DOMAIN_UNKNOWN. */
@@ -23,7 +25,8 @@ export async function findGuest(store: XenStore, domid: DomId): Promise<Guest> {
       { domid },
     );
   }
-  return { domid, name: await store.read(`/local/domain/${domid}/name`) };
+  const [name, vm] = await Promise.all(["name", "vm"].map((key) => store.read(`/local/domain/${domid}/${key}`)));
+  return { domid, name: name ?? null, uuid: /^\/vm\/([0-9a-f-]{36})/i.exec(vm ?? "")?.[1]?.toLowerCase() ?? "" };
 }
 
 /** By number or by name. Throws DOMAIN_UNKNOWN. */

@@ -1,101 +1,206 @@
 // SPDX-License-Identifier: MIT
 /**
- * What the hypervisor has been told: functions, ranges and lines that are ours
- * now. Each is brought in step with what is wanted, new before old, so that
- * what stays ours is never without an owner. What the hypervisor refuses is
- * told, and asked for again with the next change.
+ * What the hypervisor has been told: functions, ranges, windows and lines that
+ * are ours now. Each is brought in step with what is wanted, new before old, so
+ * that what stays ours is never without an owner. What the hypervisor refuses
+ * is told, and asked for again with the next change.
+ *
+ * It stands in the arena's ledger, too: a process that takes over knows from
+ * there what the hypervisor has, and where the one before died while asking it
+ * asks again.
  */
 
+import { hasCode, IoreqdError } from "../base/errors.js";
 import type { Sbdf } from "../base/ids.js";
 import { difference, type Interval } from "../bus/address-map.js";
+import type { Claim, Ledger, RecordedClaim } from "../state/ledger.js";
 import type { Space } from "./decode.js";
 import type { PciHost } from "./rights.js";
 import type { EcamWindow } from "./windows.js";
 
+/** Something that the hypervisor has, and its entry in the ledger. */
+type Held<T> = T & { readonly entry: number };
+
 export class Claims {
   readonly #host: PciHost;
-  readonly #ranges: Record<Space, Interval[]> = { pio: [], mmio: [] };
-  readonly #functions = new Set<Sbdf>();
-  /** By segment. */
-  readonly #windows = new Map<number, EcamWindow>();
-  /** By root device * 4 + pin. */
-  readonly #lines = new Map<number, boolean>();
+  readonly #ledger: Ledger;
+  readonly #ranges: Record<Space, Held<Interval>[]> = { pio: [], mmio: [] };
+  /** Entry by function. */
+  readonly #functions = new Map<Sbdf, number>();
+  /** By segment; null for one that a process before this one told: told again, wherever it is now. */
+  readonly #windows = new Map<number, { window: EcamWindow | null; entry: number }>();
+  /** By root device * 4 + pin; null for one that a process before this one may have asserted. */
+  readonly #lines = new Map<number, boolean | null>();
 
-  constructor(host: PciHost) {
+  /** Goes on from what the ledger says. Where that is uncertain the hypervisor is asked. */
+  constructor(host: PciHost, ledger: Ledger) {
     this.#host = host;
+    this.#ledger = ledger;
+    for (const claim of ledger.claims()) if (this.#isHeld(claim)) this.#remember(claim, claim.entry);
+    for (const wire of ledger.lines()) this.#lines.set(wire, null);
   }
 
   ranges(space: Space): readonly Interval[] {
-    return this.#ranges[space];
+    return this.#ranges[space].map(({ first, last }) => ({ first, last })).sort((a, b) => a.first - b.first);
   }
 
-  /** Claim those that are not claimed yet. Throws what PciHost throws. */
+  /** Claim those that are not claimed yet. Throws what PciHost throws, LEDGER_FULL. */
   addFunctions(wanted: Iterable<Sbdf>): void {
-    for (const sbdf of wanted) {
-      if (this.#functions.has(sbdf)) continue;
-      this.#host.mapFunction(sbdf);
-      this.#functions.add(sbdf);
-    }
+    for (const sbdf of wanted) if (!this.#functions.has(sbdf)) this.#map(functionClaim(sbdf));
   }
 
   syncFunctions(wanted: ReadonlySet<Sbdf>): void {
-    const claimed = this.#functions;
     for (const sbdf of wanted) {
-      if (!claimed.has(sbdf) && this.#attempt("claim a function", () => this.#host.mapFunction(sbdf)))
-        claimed.add(sbdf);
+      if (!this.#functions.has(sbdf)) this.#attempt("claim a function", () => this.#map(functionClaim(sbdf)));
     }
-    for (const sbdf of [...claimed]) {
+    for (const [sbdf, entry] of [...this.#functions]) {
       if (wanted.has(sbdf)) continue;
-      this.#attempt("give up a function", () => this.#host.unmapFunction(sbdf));
-      claimed.delete(sbdf);
+      this.#attempt("give up a function", () => this.#unmap({ ...functionClaim(sbdf), entry }));
+      this.#functions.delete(sbdf);
     }
   }
 
   syncRanges(space: Space, wanted: readonly Interval[]): void {
     const had = this.#ranges[space];
-    const now = [...had];
     for (const { first, last } of difference(wanted, had)) {
-      if (this.#attempt(`map ${space} range`, () => this.#host.mapRange(space, first, last))) now.push({ first, last });
+      this.#attempt(`map ${space} range`, () => this.#map({ kind: space, first, last }));
     }
-    const gone = difference(had, wanted);
-    for (const { first, last } of gone) {
-      this.#attempt(`unmap ${space} range`, () => this.#host.unmapRange(space, first, last));
-    }
-    this.#ranges[space] = difference(now, gone).sort((a, b) => a.first - b.first);
+    for (const { first, last } of difference(had, wanted)) this.#cutOut(space, first, last);
   }
 
   syncWindows(wanted: ReadonlyMap<number, EcamWindow>): void {
     for (const [segment, window] of wanted) {
       const told = this.#windows.get(segment);
-      if (told?.base === window.base && told.buses === window.buses) continue;
-      if (this.#attempt("map an ECAM window", () => this.#host.mapWindow(segment, window))) {
-        this.#windows.set(segment, window);
-      }
+      if (told?.window?.base === window.base && told.window.buses === window.buses) continue;
+      this.#attempt("map an ECAM window", () => {
+        const entry = told?.entry ?? this.#ledger.ask({ kind: "window", first: segment, last: segment });
+        this.#told(entry, () => this.#host.mapWindow(segment, window), told === undefined);
+        this.#windows.set(segment, { window, entry });
+      });
     }
-    for (const segment of [...this.#windows.keys()]) {
+    for (const [segment, { entry }] of [...this.#windows]) {
       if (wanted.has(segment)) continue;
-      this.#attempt("unmap an ECAM window", () => this.#host.unmapWindow(segment));
+      this.#attempt("unmap an ECAM window", () =>
+        this.#unmap({ kind: "window", first: segment, last: segment, entry }),
+      );
       this.#windows.delete(segment);
     }
   }
 
   syncLines(wanted: ReadonlyMap<number, boolean>): void {
-    const lost = [...this.#lines].filter(([wire, asserted]) => asserted && !wanted.has(wire));
-    for (const [wire, asserted] of [...wanted, ...lost.map(([wire]): [number, boolean] => [wire, false])]) {
-      if ((this.#lines.get(wire) ?? false) === asserted) continue;
-      if (this.#attempt("set interrupt line", () => this.#host.setIntx(wire >>> 2, wire & 3, asserted))) {
-        this.#lines.set(wire, asserted);
-      }
+    for (const [wire, asserted] of wanted) this.#setLine(wire, asserted);
+    for (const wire of [...this.#lines.keys()]) if (!wanted.has(wire)) this.#setLine(wire, false);
+  }
+
+  #setLine(wire: number, asserted: boolean): void {
+    const told = this.#lines.get(wire) ?? (this.#lines.has(wire) ? null : false);
+    if (told === asserted) return;
+    const done = this.#attempt("set interrupt line", () => {
+      if (asserted) this.#ledger.setLine(wire, true);
+      this.#host.setIntx(wire >>> 2, wire & 3, asserted);
+      if (!asserted) this.#ledger.setLine(wire, false);
+    });
+    if (done) this.#lines.set(wire, asserted);
+  }
+
+  // -- each change stands in the ledger before the hypervisor is asked, and again after ----------
+
+  #map(claim: Claim): void {
+    const entry = this.#ledger.ask(claim);
+    this.#told(entry, () => this.#ask(claim), true);
+    this.#remember(claim, entry);
+  }
+
+  /** What Xen refuses it does not have. */
+  #told(entry: number, tell: () => void, isNew: boolean): void {
+    try {
+      tell();
+    } catch (error) {
+      if (isNew) this.#ledger.forget(entry);
+      throw error;
+    }
+    this.#ledger.hold(entry);
+  }
+
+  /** Refused or not, it is not counted as ours from then on. */
+  #unmap(claim: Held<Claim>): void {
+    this.#ledger.leave(claim.entry);
+    try {
+      this.#giveUp(claim);
+    } finally {
+      this.#ledger.forget(claim.entry);
     }
   }
 
-  #attempt(what: string, act: () => void): boolean {
+  /** Take a part of what is claimed away: the whole of a claim, or it is replaced by the claims of what is left. */
+  #cutOut(space: Space, first: number, last: number): void {
+    const held = this.#ranges[space];
+    for (const claim of [...held].filter((one) => one.first <= last && one.last >= first)) {
+      const part = { first: Math.max(first, claim.first), last: Math.min(last, claim.last) };
+      held.splice(held.indexOf(claim), 1);
+      const parts = [part, ...difference([claim], [part])];
+      const entries = parts.length === 1 ? [claim.entry] : this.#split({ kind: space, ...claim }, parts);
+      this.#attempt(`unmap ${space} range`, () => this.#unmap({ kind: space, ...part, entry: entries[0] as number }));
+      for (const [i, left] of parts.slice(1).entries()) held.push({ ...left, entry: entries[i + 1] as number });
+    }
+  }
+
+  /** One entry becomes several. That of the whole goes last: whatever happens in between, all of it stands there. */
+  #split(claim: Held<Claim>, parts: readonly Interval[]): number[] {
+    const entries = parts.map((part) => {
+      const entry = this.#ledger.ask({ ...part, kind: claim.kind });
+      this.#ledger.hold(entry);
+      return entry;
+    });
+    this.#ledger.forget(claim.entry);
+    return entries;
+  }
+
+  #remember({ kind, first, last }: Claim, entry: number): void {
+    if (kind === "function") this.#functions.set(first as Sbdf, entry);
+    else if (kind === "window") this.#windows.set(first, { window: null, entry });
+    else this.#ranges[kind].push({ first, last, entry });
+  }
+
+  /** Does the hypervisor have what a process before this one wrote down? Where it died while asking, it is asked again. */
+  #isHeld(claim: RecordedClaim): boolean {
+    const { state, kind, entry } = claim;
+    if (state === "held") return true;
+    if (state === "leaving") {
+      this.#attempt("let go of what a process before this one was letting go of", () => this.#unmap(claim), isGone);
+      return false;
+    }
+    // A window is told again in any case. Of the others exactly this was asked for: who has it already is this server.
+    const asked = kind === "window" || this.#attempt("claim again", () => this.#ask(claim), isTaken);
+    if (asked) this.#ledger.hold(entry);
+    else this.#ledger.forget(entry);
+    return asked;
+  }
+
+  #ask({ kind, first, last }: Claim): void {
+    if (kind === "function") this.#host.mapFunction(first as Sbdf);
+    else if (kind !== "window") this.#host.mapRange(kind, first, last);
+  }
+
+  #giveUp({ kind, first, last }: Claim): void {
+    if (kind === "function") this.#host.unmapFunction(first as Sbdf);
+    else if (kind === "window") this.#host.unmapWindow(first);
+    else this.#host.unmapRange(kind, first, last);
+  }
+
+  /** `expected`: an error that says that it is so already. */
+  #attempt(what: string, act: () => void, expected = (_error: unknown): boolean => false): boolean {
     try {
       act();
       return true;
     } catch (error) {
+      if (expected(error)) return true;
       this.#host.refused(what, error);
       return false;
     }
   }
 }
+
+const isTaken = (error: unknown): boolean => hasCode(error, "XEN_RANGE_TAKEN");
+const isGone = (error: unknown): boolean => error instanceof IoreqdError && error.details["errno"] === "ENOENT";
+const functionClaim = (sbdf: Sbdf): Claim => ({ kind: "function", first: sbdf, last: sbdf });

@@ -130,12 +130,13 @@ export class Hotplug {
   }
 
   #takeOut(fn: PciFunction): void {
-    const { devices } = this.#layout();
+    const layout = this.#layout();
+    const devices = layout.devices.filter(({ path }) => path !== fn.plan.path);
     const neighbours = this.#neighbours(fn);
     this.#transact(() => {
       for (const neighbour of neighbours) neighbour.multiFunction = neighbours.length > 1;
       this.#tellSlot(fn);
-      this.#arena.setLayout(JSON.stringify({ devices: devices.filter(({ path }) => path !== fn.plan.path) }));
+      this.#arena.setLayout(JSON.stringify({ ...layout, devices }));
     });
     fn.remove();
     if (fn.parent !== null) fn.parent.slot.onRelease = () => {};
@@ -152,7 +153,7 @@ export class Hotplug {
 
   #transact(work: () => void): void {
     const arena = this.#arena;
-    arena.begin(HOST_RECORD);
+    arena.beginHost();
     try {
       work();
       arena.commit(PHASE.committed, 0, 0);

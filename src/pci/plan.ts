@@ -1,11 +1,18 @@
 // SPDX-License-Identifier: MIT
 /** From a list of devices to places in the arena: done before anything is created, so mistakes cost nothing. */
 
+import { IoreqdError } from "../base/errors.js";
 import type { Sbdf } from "../base/ids.js";
 import { blockSpan } from "../bus/block.js";
 import { type BlockTable, isBytes, resolveTable, rowLength } from "../bus/table.js";
 import { placeFields } from "../state/fields.js";
-import { type DeviceDescription, LayoutBuilder, type PlaceDescription } from "../state/layout.js";
+import {
+  type ArenaLayout,
+  type DeviceDescription,
+  type DeviceRecipe,
+  LayoutBuilder,
+  type PlaceDescription,
+} from "../state/layout.js";
 import type { OptionValues, PciDevice } from "./define.js";
 import { type FunctionTables, functionTables, type Standing } from "./header.js";
 import { MESSAGE_STATE_BYTES } from "./messages.js";
@@ -26,6 +33,8 @@ export interface DeviceRequest {
   readonly options: OptionValues;
   /** Contents of a ROM file that replaces the device's own. */
   readonly rom?: Uint8Array;
+  /** From which all of this can be had again. */
+  readonly spec?: DeviceRecipe;
 }
 
 /** What every machine has: one host bridge, of which the processor sees no windows. */
@@ -70,12 +79,43 @@ export interface TreePlan {
 }
 
 /** Throws TABLE_INVALID, or BUS_UNKNOWN, SLOT_TAKEN, NO_FUNCTION_0, WINDOW_INVALID where it makes no tree of buses. */
-export function planTree(requests: readonly DeviceRequest[], hosts: readonly HostWindows[] = [FIRST_HOST]): TreePlan {
+export function planTree(
+  requests: readonly DeviceRequest[],
+  hosts: readonly HostWindows[] = [FIRST_HOST],
+  builder = new LayoutBuilder({ devices: [], hosts }),
+): TreePlan {
   checkWindows(hosts);
   const places = placesOf(requests, hosts);
-  const builder = new LayoutBuilder();
   const functions = places.map((place) => planFunction(builder, place, isMultiFunction(places, place)));
   return { functions, hosts, dataLength: builder.length, layout: builder.toJSON() };
+}
+
+/**
+ * The tree of a layout again, for the process that takes over: `requestsOf` makes requests of recipes. Throws as planTree
+ * does; STATE_INCOMPATIBLE where what a device keeps is not what it kept then.
+ */
+export function planAgain(
+  before: ArenaLayout,
+  room: number,
+  requestsOf: (recipes: readonly DeviceRecipe[]) => readonly DeviceRequest[],
+): TreePlan {
+  const recipes = before.devices.map(({ path, device, spec }): DeviceRecipe => {
+    if (spec !== undefined) return spec;
+    throw new IoreqdError("STATE_INCOMPATIBLE", `the state file does not say how ${device} at ${path} is made`);
+  });
+  const builder = new LayoutBuilder(before, room, true);
+  const plan = planTree(requestsOf(recipes), before.hosts as readonly HostWindows[] | undefined, builder);
+  for (const { path, device, groups } of builder.layout.devices) {
+    const known = before.devices.find((one) => one.path === path)?.groups ?? [];
+    const changed = groups.find((group) => !known.includes(group)) ?? known.find((group) => !groups.includes(group));
+    if (changed === undefined) continue;
+    throw new IoreqdError(
+      "STATE_INCOMPATIBLE",
+      `${device} at ${path} has another table than when its state was written: ${changed.name} differs. Start the program that wrote it, or end the guest first`,
+      { path, group: changed.name },
+    );
+  }
+  return plan;
 }
 
 /** One function, with places from `builder`. Throws TABLE_INVALID, ARENA_FULL. */
@@ -85,7 +125,7 @@ export function planFunction(builder: LayoutBuilder, place: FunctionPlace, multi
   const rom = request.rom ?? device.rom ?? new Uint8Array();
   const standing: Standing = { rootBus: parent === null, multiFunction };
   const tables = functionTables(device, options, romSize(rom.length), standing);
-  const entry = builder.device(path, device.name, request.id);
+  const entry = builder.device(path, device.name, request.id, request.spec);
   const blocks = <K extends string | number>(prefix: string, list: ReadonlyArray<readonly [K, BlockTable]>) =>
     Object.fromEntries(list.map(([key, table]) => [key, placeBlock(builder, entry, `${prefix}${key}`, table)]));
   const at = {

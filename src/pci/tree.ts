@@ -86,7 +86,7 @@ export class PciTree {
   /** From now on `flush` tells this hypervisor. */
   connect(host: PciHost): void {
     this.#host = host;
-    this.#claims = new Claims(host);
+    this.#claims = new Claims(host, this.#arena.ledger);
     this.#changes.functions = true;
     this.#changes.decode = true;
     this.#changes.intx = true;

@@ -18,10 +18,12 @@
 
 import { IoreqdError } from "../base/errors.js";
 import {
+  ANSWER_WORDS,
   align,
   capacities,
   fault,
   HEADER,
+  HOST_RECORD,
   MAGIC,
   NO_RESERVE,
   PHASE,
@@ -31,9 +33,11 @@ import {
   RECORD_WORDS,
   RECORDS_AT,
   type Reserve,
+  UUID_WORDS,
   VERSION,
 } from "./format.js";
 import { LayoutAreas } from "./layout-areas.js";
+import { Ledger } from "./ledger.js";
 
 export {
   arenaSize,
@@ -54,6 +58,8 @@ export class Arena {
   /** Byte offset of the data area, where registers and fields live. */
   readonly dataAt: number;
   readonly dataLength: number;
+  /** What the hypervisor was asked for. */
+  readonly ledger: Ledger;
 
   readonly #layouts: LayoutAreas;
   readonly #journal: number;
@@ -70,6 +76,7 @@ export class Arena {
     this.view = new DataView(buffer);
     this.dataAt = this.header("dataAt");
     this.dataLength = this.header("dataLength");
+    this.ledger = new Ledger(this.i32, this.header("ledgerAt"));
     this.#layouts = new LayoutAreas(buffer);
     this.#journal = this.header("journalAt") >>> 2;
     this.#dataWord = this.dataAt >>> 2;
@@ -114,6 +121,17 @@ export class Arena {
     Atomics.store(this.i32, HEADER[field], value);
   }
 
+  /** The domain's uuid, "" where nobody could tell. */
+  get uuid(): string {
+    const bytes = Buffer.from(this.u8.buffer, HEADER.uuid * 4, UUID_WORDS * 4);
+    if (bytes.every((byte) => byte === 0)) return "";
+    return bytes.toString("hex").replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
+  }
+
+  set uuid(value: string) {
+    this.u8.set(Buffer.alloc(UUID_WORDS * 4, value.replaceAll("-", ""), "hex"), HEADER.uuid * 4);
+  }
+
   /** The layout that holds now. Also from another process: if it is changed meanwhile, the new one. */
   layout(): string {
     return this.#layouts.read();
@@ -141,13 +159,24 @@ export class Arena {
     return this.#owner >= 0;
   }
 
-  /** Start the transaction of a vCPU's request, or of HOST_RECORD. */
+  /** Start the transaction of a vCPU's request. */
   begin(record: number): void {
-    const at = RECORDS_AT + record * RECORD_WORDS;
-    const i32 = this.i32;
     this.#owner = record;
     this.#count = 0;
-    i32[at + RECORD.phase] = PHASE.executing;
+    this.i32[RECORDS_AT + record * RECORD_WORDS + RECORD.phase] = PHASE.executing;
+  }
+
+  /**
+   * Start the transaction of work that no vCPU waits for. `subject`: whose, 0 for nobody's. For an entry of the buffered
+   * ring: its first slot there, and how many it has.
+   */
+  beginHost(subject = 0, ringAt = 0, ringSlots = 0): void {
+    const at = RECORDS_AT + HOST_RECORD * RECORD_WORDS;
+    const i32 = this.i32;
+    i32[at + RECORD.subject] = subject;
+    i32[at + RECORD.ringAt] = ringAt;
+    i32[at + RECORD.ringSlots] = ringSlots;
+    this.begin(HOST_RECORD);
   }
 
   /**
@@ -164,10 +193,38 @@ export class Arena {
     this.#close();
   }
 
+  /**
+   * With this transaction's commit the late answer of a vCPU is known, so that a process that dies right after it
+   * gives that answer and asks no device again. Returns whose transaction it is, for answered().
+   */
+  answer(slot: number, lo: number, hi: number): number {
+    const at = RECORDS_AT + slot * RECORD_WORDS;
+    this.i32[at + RECORD.replyLo] = lo;
+    this.i32[at + RECORD.replyHi] = hi;
+    const word = RECORDS_AT + this.#owner * RECORD_WORDS + RECORD.answers + (slot >>> 5);
+    this.i32[word] = (this.i32[word] as number) | (1 << (slot & 31));
+    return this.#owner;
+  }
+
+  /** The vCPU has that answer. */
+  answered(owner: number, slot: number): void {
+    const word = RECORDS_AT + owner * RECORD_WORDS + RECORD.answers + (slot >>> 5);
+    this.i32[word] = (this.i32[word] as number) & ~(1 << (slot & 31));
+  }
+
+  /** A vCPU's answer, outside of any transaction: nothing changes with it. */
+  conclude(slot: number, lo: number, hi: number): void {
+    const at = RECORDS_AT + slot * RECORD_WORDS;
+    this.i32[at + RECORD.replyLo] = lo;
+    this.i32[at + RECORD.replyHi] = hi;
+    this.i32[at + RECORD.phase] = PHASE.committed;
+  }
+
   /** Put every word back as begin() found it. The record becomes idle. */
   rollback(): void {
     const owner = this.#owner;
     this.#undo(this.#count);
+    this.#forgetAnswers(owner);
     this.#close();
     this.release(owner);
   }
@@ -180,15 +237,18 @@ export class Arena {
   }
 
   /** A record as another process sees it. */
-  record(index: number): { phase: number; deaths: number; replyLo: number; replyHi: number; progress: number } {
+  record(index: number): Record<Exclude<keyof typeof RECORD, "answers">, number> {
     const at = RECORDS_AT + index * RECORD_WORDS;
-    const i32 = this.i32;
+    const word = (field: keyof typeof RECORD): number => Atomics.load(this.i32, at + RECORD[field]);
     return {
-      phase: Atomics.load(i32, at + RECORD.phase),
-      deaths: i32[at + RECORD.deaths] as number,
-      replyLo: i32[at + RECORD.replyLo] as number,
-      replyHi: i32[at + RECORD.replyHi] as number,
-      progress: i32[at + RECORD.progress] as number,
+      phase: word("phase"),
+      deaths: word("deaths"),
+      replyLo: word("replyLo"),
+      replyHi: word("replyHi"),
+      progress: word("progress"),
+      subject: word("subject"),
+      ringAt: word("ringAt"),
+      ringSlots: word("ringSlots"),
     };
   }
 
@@ -198,22 +258,39 @@ export class Arena {
   }
 
   /**
-   * Undo what a dead process left half done: its executing transaction, if any.
-   * Returns the record it belonged to, or -1. Call once, before anything else.
+   * Undo what a dead process left half done: its executing transaction, if any; and note the late answers that came
+   * with a committed one. Returns the record that was executing, or -1. Call once, before anything else.
    */
   recover(): number {
-    const owner = Array.from({ length: RECORD_COUNT }, (_, record) => record).find(
-      (record) => this.record(record).phase === PHASE.executing,
-    );
+    const records = Array.from({ length: RECORD_COUNT }, (_, record) => record);
+    const owner = records.find((record) => this.record(record).phase === PHASE.executing);
     // Without one the journal is that of a transaction that was committed: nothing to undo.
     if (owner !== undefined) {
       this.#undo(this.header("journalCount"));
       const at = RECORDS_AT + owner * RECORD_WORDS;
       this.i32[at + RECORD.deaths] = (this.i32[at + RECORD.deaths] as number) + 1;
+      this.#forgetAnswers(owner);
       this.i32[at + RECORD.phase] = PHASE.idle;
     }
     this.#close();
+    for (const record of records) this.#concludeAnswered(record);
     return owner ?? -1;
+  }
+
+  /** The answers that became known with a record's work, which is committed. */
+  #concludeAnswered(owner: number): void {
+    for (let slot = 0; slot < HOST_RECORD; slot += 1) {
+      const answers = this.i32[RECORDS_AT + owner * RECORD_WORDS + RECORD.answers + (slot >>> 5)] as number;
+      if ((answers & (1 << (slot & 31))) === 0) continue;
+      const at = RECORDS_AT + slot * RECORD_WORDS + RECORD.phase;
+      if (this.i32[at] === PHASE.deferred) this.i32[at] = PHASE.committed;
+    }
+    this.#forgetAnswers(owner);
+  }
+
+  #forgetAnswers(owner: number): void {
+    const at = RECORDS_AT + owner * RECORD_WORDS + RECORD.answers;
+    for (let word = at; word < at + ANSWER_WORDS; word += 1) if (this.i32[word] !== 0) this.i32[word] = 0;
   }
 
   /** Store one word (index of 32-bit words in the file), keeping the old one for undo. */

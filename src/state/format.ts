@@ -3,8 +3,8 @@
  * The arena's file: what lies where in it, and what makes one usable.
  *
  * In this order, as 32-bit little-endian words: header, one record per vCPU
- * and one for work outside requests, undo journal, two areas for the layout
- * (JSON), data. One word of the header says which of the two layouts holds:
+ * and one for work outside requests, the ledger of claims, undo journal, two
+ * areas for the layout (JSON), data. One word of the header says which of the two layouts holds:
  * its lowest bit is the area's number, and it counts the changes, so whoever
  * reads from another process can tell that there was one meanwhile.
  */
@@ -34,19 +34,38 @@ export const HEADER = {
   /** Bytes of text in area 0, and in area 1. */
   layoutLength: 15,
   otherLayoutLength: 16,
+  /** Of the domain, 16 bytes in four words; zeroes where nobody could tell. */
+  uuid: 17,
+  ledgerAt: 21,
 } as const;
 
 export const MAGIC = 0x51_52_4f_49; // "IORQ"
-export const VERSION = 2;
+export const VERSION = 3;
 
 /** What `HEADER.serverState` says: how far the server of `HEADER.ioservid` had come. */
 export const SERVER_STATE = { none: 0, created: 1, enabled: 2 } as const;
+export const UUID_WORDS = 4;
 
 /** Phases of a record; see docs/architecture.md, "A request is a transaction". */
 export const PHASE = { idle: 0, executing: 1, committed: 2, deferred: 3 } as const;
 
-/** Words of a record. `deaths`: how many processes died executing this request. */
-export const RECORD = { phase: 0, deaths: 1, replyLo: 2, replyHi: 3, progress: 4 } as const;
+/**
+ * Words of a record. `deaths`: how many processes died executing this request. `subject`: whose work it is, where no
+ * request says so. `ringSlots`, with `ringAt`: how many slots of the buffered ring this work was, from which on.
+ * `answers`: a bit for each vCPU whose late answer became known with this work, in four words.
+ */
+export const RECORD = {
+  phase: 0,
+  deaths: 1,
+  replyLo: 2,
+  replyHi: 3,
+  progress: 4,
+  subject: 5,
+  ringAt: 6,
+  ringSlots: 7,
+  answers: 8,
+} as const;
+export const ANSWER_WORDS = MAX_VCPUS / 32;
 export const RECORD_WORDS = 16;
 export const RECORDS_AT = 64;
 
@@ -73,15 +92,23 @@ export const RESERVE: Reserve = { data: 1 << 20, layout: 1 << 20 };
 
 export const align = (value: number, to: number): number => Math.ceil(value / to) * to;
 
+/** Words of the ledger: see ledger.ts. */
+export const LEDGER_LINE_WORDS = 4;
+export const LEDGER_ENTRY_WORDS = 8;
+/** Xen takes 256 ranges of each kind from a server, and merges neighbours. */
+export const LEDGER_ENTRIES = 2048;
+const LEDGER_BYTES = (LEDGER_ENTRY_WORDS + LEDGER_ENTRIES * LEDGER_ENTRY_WORDS) * 4;
+
 /** Where everything begins, for this many bytes of data and of each layout. */
 export function place(dataLength: number, layoutCapacity: number) {
-  const journalAt = (RECORDS_AT + RECORD_COUNT * RECORD_WORDS) * 4;
+  const ledgerAt = (RECORDS_AT + RECORD_COUNT * RECORD_WORDS) * 4;
+  const journalAt = ledgerAt + LEDGER_BYTES;
   // Each word of data is recorded at most once per transaction, and the word that says which layout holds:
   // so this never overflows.
   const journalLength = align(dataLength, 4) * 2 + 8;
   const layoutAt = align(journalAt + journalLength, PAGE_SIZE);
   const dataAt = align(layoutAt + layoutCapacity * 2, PAGE_SIZE);
-  return { journalAt, layoutAt, dataAt, size: align(dataAt + dataLength, PAGE_SIZE) };
+  return { ledgerAt, journalAt, layoutAt, dataAt, size: align(dataAt + dataLength, PAGE_SIZE) };
 }
 
 /** Bytes of data and of each layout area, for a beginning with so much. */
@@ -107,7 +134,7 @@ export function fault(header: Int32Array, length: number): string | null {
   const expected = place(at("dataLength"), at("layoutCapacity"));
   if (at("dataLength") < 0 || at("layoutCapacity") < 0 || expected.size !== at("size"))
     return "its sizes do not add up";
-  for (const field of ["journalAt", "layoutAt", "dataAt"] as const) {
+  for (const field of ["ledgerAt", "journalAt", "layoutAt", "dataAt"] as const) {
     if (expected[field] !== at(field)) return "its offsets do not add up";
   }
   for (const field of ["layoutLength", "otherLayoutLength"] as const) {

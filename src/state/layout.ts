@@ -30,11 +30,21 @@ export interface DeviceDescription {
   device: string;
   /** What the operator calls it, if anything. */
   id?: string;
+  /** How it was asked for, so that the next process can make it again: a name or a module's path, and options. */
+  spec?: DeviceRecipe;
   groups: GroupDescription[];
+}
+
+/** A device as an operator may write it, with its address. */
+export interface DeviceRecipe {
+  readonly device: string;
+  readonly options: Readonly<Record<string, string | number>>;
 }
 
 export interface ArenaLayout {
   devices: DeviceDescription[];
+  /** Host bridges with their windows, as the configuration gave them. */
+  hosts?: unknown;
 }
 
 /** All bytes that a layout gives to somebody. */
@@ -46,9 +56,15 @@ export class LayoutBuilder {
   readonly #room: number;
   readonly #taken: Extent[];
 
-  /** Goes on from a layout, which stays as it is. `room`: bytes of the data area. */
-  constructor(before: ArenaLayout = { devices: [] }, room = Number.POSITIVE_INFINITY) {
-    this.layout = { devices: [...before.devices] };
+  readonly #before: readonly DeviceDescription[];
+
+  /**
+   * Goes on from a layout, which stays as it is. `room`: bytes of the data area. With `again` its devices are to be
+   * named anew, and what is the same as before keeps its place.
+   */
+  constructor(before: ArenaLayout = { devices: [] }, room = Number.POSITIVE_INFINITY, again = false) {
+    this.layout = { ...before, devices: again ? [] : [...before.devices] };
+    this.#before = again ? before.devices : [];
     this.#room = room;
     this.#taken = extentsOf(before);
   }
@@ -58,8 +74,9 @@ export class LayoutBuilder {
     return this.#taken.reduce((end, { at, length }) => Math.max(end, at + length), 0);
   }
 
-  device(path: string, device: string, id?: string): DeviceDescription {
-    const description: DeviceDescription = { path, device, ...(id === undefined ? {} : { id }), groups: [] };
+  device(path: string, device: string, id?: string, spec?: DeviceRecipe): DeviceDescription {
+    const given = { ...(id === undefined ? {} : { id }), ...(spec === undefined ? {} : { spec }) };
+    const description: DeviceDescription = { path, device, ...given, groups: [] };
     this.layout.devices.push(description);
     return description;
   }
@@ -70,6 +87,13 @@ export class LayoutBuilder {
    */
   group(device: DeviceDescription, name: string, length: number, places: readonly PlaceDescription[]): number {
     if (length === 0) return 0;
+    const kept = this.#before
+      .find(({ path }) => path === device.path)
+      ?.groups.find((group) => group.name === name && group.length === length && sameAs(group, places));
+    if (kept !== undefined) {
+      device.groups.push(kept);
+      return kept.at;
+    }
     const at = firstFit(this.#taken, length, this.#room);
     if (at === null) throw full(device, length, this.#room, taken(this.#taken));
     this.#taken.push({ at, length });
@@ -78,8 +102,15 @@ export class LayoutBuilder {
   }
 
   toJSON(): string {
-    return JSON.stringify({ devices: this.layout.devices.toSorted((a, b) => (a.path < b.path ? -1 : 1)) });
+    const devices = this.layout.devices.toSorted((a, b) => (a.path < b.path ? -1 : 1));
+    return JSON.stringify({ ...this.layout, devices });
   }
+}
+
+/** Are these a group's places, in the same order? Theirs are offsets within it. */
+function sameAs(group: GroupDescription, places: readonly PlaceDescription[]): boolean {
+  const moved = places.map((place) => ({ ...place, at: group.at + place.at }));
+  return JSON.stringify(moved) === JSON.stringify(group.places);
 }
 
 function full({ device, path }: DeviceDescription, length: number, room: number, used: number): IoreqdError {

@@ -11,6 +11,9 @@ for (const name of ["EAGAIN", "EOPNOTSUPP"] as const) NAMES.set(constants.errno[
 // Linux has numbers that Node.js has no name for.
 NAMES.set(85, "ERESTART");
 
+/** What a lock says that another holds. */
+export const { EWOULDBLOCK } = constants.errno;
+
 /** "EPERM" for 1. */
 export function errnoName(errno: number): string {
   return NAMES.get(errno) ?? `errno ${errno}`;

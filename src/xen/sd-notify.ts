@@ -13,6 +13,10 @@ export type Notification = Readonly<
   Partial<Record<"READY" | "STOPPING" | "STATUS" | "WATCHDOG" | "ERRNO", string | 1>>
 >;
 
+/** Whether a supervisor started this process that wants to hear of it. */
+export const isSupervised = (environment: NodeJS.ProcessEnv = process.env): boolean =>
+  (environment["NOTIFY_SOCKET"] ?? "") !== "";
+
 export class SdNotify {
   readonly #ffi: FfiAdapter;
   readonly #libc: Bound<typeof libc>;

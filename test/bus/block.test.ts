@@ -3,12 +3,12 @@ import { Access } from "../../src/bus/access.js";
 import { RegisterBlock } from "../../src/bus/block.js";
 import { type Register, registersOf } from "../../src/bus/register.js";
 import type { BlockTable } from "../../src/bus/table.js";
-import { Arena, arenaSize, HOST_RECORD } from "../../src/state/arena.js";
+import { Arena, arenaSize } from "../../src/state/arena.js";
 
 function build(table: BlockTable): { block: RegisterBlock; reg: Record<string, Register> } {
   const arena = Arena.create(new ArrayBuffer(arenaSize(256, "{}")), 256, "{}");
   const block = new RegisterBlock("test", table, arena, 0, new Access());
-  arena.begin(HOST_RECORD);
+  arena.beginHost();
   block.reset();
   return { block, reg: registersOf(block) as Record<string, Register> };
 }

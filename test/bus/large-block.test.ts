@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 import { Access } from "../../src/bus/access.js";
 import { RegisterBlock } from "../../src/bus/block.js";
-import { Arena, arenaSize, HOST_RECORD } from "../../src/state/arena.js";
+import { Arena, arenaSize } from "../../src/state/arena.js";
 
 test("a register behind a run of 64 KiB is found: rows are not counted in 16 bits", () => {
   const length = 0x1_0000;
@@ -11,7 +11,7 @@ test("a register behind a run of 64 KiB is found: rows are not counted in 16 bit
     regs: { RUN: { at: 0, bytes: length, rw: true }, AFTER: { at: length, rw: 0xff } },
   };
   const block = new RegisterBlock("test", table, arena, 0, new Access());
-  arena.begin(HOST_RECORD);
+  arena.beginHost();
   block.reset();
   block.write(length, 4, 0x77);
   block.write(length - 1, 1, 0x55);

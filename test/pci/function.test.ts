@@ -4,6 +4,7 @@ import { definePciDevice } from "../../src/pci/define.js";
 import { planTree } from "../../src/pci/plan.js";
 import { PciTree } from "../../src/pci/tree.js";
 import { TYPE } from "../../src/spec/xen-ioreq.js";
+import { Arena, arenaSize } from "../../src/state/arena.js";
 import { Machine } from "../support/machine.js";
 
 const ALL = 0xffff_ffff;
@@ -235,13 +236,12 @@ test.each([
 });
 
 test("a function is claimed once; one that the hypervisor refuses is told to whoever asked, else counted", () => {
-  const { arena } = new Machine([every, every]);
   const asked: string[] = [];
   let refusing = true;
-  const tree = new PciTree(
-    planTree([0, 1].map((fn) => ({ device: every, sbdf: sbdf(0, 0, 0x10, fn), options: {} }))),
-    arena,
-  );
+  const plan = planTree([0, 1].map((fn) => ({ device: every, sbdf: sbdf(0, 0, 0x10, fn), options: {} })));
+  const size = arenaSize(plan.dataLength, plan.layout);
+  const arena = Arena.create(new ArrayBuffer(size), plan.dataLength, plan.layout);
+  const tree = new PciTree(plan, arena);
   tree.connect({
     mapFunction: (at) => {
       if (refusing) throw new Error("no more");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 import { definePciDevice } from "../../src/pci/define.js";
-import { HOST_RECORD, PHASE } from "../../src/state/arena.js";
+import { PHASE } from "../../src/state/arena.js";
 import { Machine, MEMORY } from "../support/machine.js";
 
 /** Writing n to START lets the timer run out after n ms; EXPIRED counts. */
@@ -82,7 +82,7 @@ test("a reset stops timers and clears declared state", () => {
   const asNew = machine.data();
   machine.write(MEMORY, 10);
   expect(machine.read(MEMORY + 8)).toBe(10);
-  machine.arena.begin(HOST_RECORD);
+  machine.arena.beginHost();
   machine.tree.reset();
   machine.arena.commit(PHASE.committed, 0, 0);
   machine.tree.flush();

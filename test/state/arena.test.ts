@@ -99,7 +99,7 @@ test("state that is changed outside a transaction is a mistake, and is refused",
 
 test("work outside requests has a record of its own", () => {
   const { arena } = create();
-  arena.begin(HOST_RECORD);
+  arena.beginHost();
   expect(arena.record(HOST_RECORD).phase).toBe(PHASE.executing);
   arena.rollback();
   expect(arena.record(HOST_RECORD).phase).toBe(PHASE.idle);

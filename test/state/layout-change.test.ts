@@ -18,7 +18,7 @@ function heirOf(buffer: ArrayBuffer): Arena {
   return heir;
 }
 function change(arena: Arena, layout: string, value: number): void {
-  arena.begin(HOST_RECORD);
+  arena.beginHost();
   arena.store(arena.dataAt, 4, value);
   arena.setLayout(layout);
   arena.commit(PHASE.committed, 0, 0);
@@ -43,7 +43,7 @@ test("a death at any step leaves the old layout with the old data, or the new on
     found.push(`${heir.layout()} ${heir.load(heir.dataAt, 4)}`);
     expect(heir.recover()).toBe(-1);
   };
-  arena.begin(HOST_RECORD);
+  arena.beginHost();
   die();
   arena.store(arena.dataAt, 4, 2);
   die();
@@ -84,7 +84,7 @@ test("of a text that is half written nothing is seen", () => {
 
 test("a change that is undone leaves the old layout, and the next change works", () => {
   const { arena, buffer } = create();
-  arena.begin(HOST_RECORD);
+  arena.beginHost();
   arena.setLayout("undone");
   expect(arena.layout()).toBe("undone");
   arena.rollback();
@@ -96,7 +96,7 @@ test("a change that is undone leaves the old layout, and the next change works",
 test("with every word of the data stored and the layout changed, the journal is full and holds", () => {
   const { arena, buffer } = create();
   const before = arena.u8.slice(arena.dataAt, arena.dataAt + arena.dataLength);
-  arena.begin(HOST_RECORD);
+  arena.beginHost();
   for (let at = 0; at < arena.dataLength; at += 4) arena.store(arena.dataAt + at, 4, -1);
   arena.setLayout("new");
   const heir = heirOf(buffer);
@@ -106,7 +106,7 @@ test("with every word of the data stored and the layout changed, the journal is 
 
 test("a layout without room is refused, and the old one holds", () => {
   const { arena } = create();
-  arena.begin(HOST_RECORD);
+  arena.beginHost();
   expect(() => arena.setLayout("x".repeat(1000))).toThrow("1000 are needed");
   arena.rollback();
   expect(arena.layout()).toBe("old");

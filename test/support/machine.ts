@@ -97,6 +97,7 @@ export class Machine {
         this.#view.setUint8(at, (this.#view.getUint8(at) & ~STATE_MASK) | STATE.respReady);
         this.notified.push(slot);
       },
+      notify: (slot) => this.notified.push(slot),
       guestEvent: (what) => this.said.push(what),
     });
     this.hotplug = new Hotplug(this.tree, plan.hosts, this.arena, this.#attach(memory));
@@ -167,7 +168,7 @@ export class Machine {
       release: (fn) => this.released.push(fn.label),
     };
     this.tree.connect(this.#host);
-    this.arena.begin(HOST_RECORD);
+    this.arena.beginHost();
     this.tree.reset();
     this.tree.attach(rights);
     this.arena.commit(PHASE.committed, 0, 0);

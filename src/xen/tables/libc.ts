@@ -9,6 +9,7 @@ export const libc = libraryTable({
   functions: {
     mmap: { returns: "pointer", takes: ["pointer", "u64", "int", "int", "int", "i64"] },
     munmap: { returns: "int", takes: ["pointer", "u64"] },
+    flock: { returns: "int", takes: ["int", "int"] },
     grantpt: { returns: "int", takes: ["int"] },
     unlockpt: { returns: "int", takes: ["int"] },
     tcgetattr: { returns: "int", takes: ["int", "buffer"] },
@@ -22,6 +23,10 @@ export const libc = libraryTable({
     close: { returns: "int", takes: ["int"] },
   },
 });
+
+/** Source: Linux include/uapi/asm-generic/fcntl.h. */
+export const LOCK_EX = 2;
+export const LOCK_NB = 4;
 
 /** Bytes that hold a struct termios, and tcsetattr's TCSANOW. Source: termios(3); glibc's struct has 60. */
 export const TERMIOS_SIZE = 256;

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT
+/** `ioreqd abandon`: a guest whose device model is gone for good gets its answers, and goes on without the devices. */
+
+import { spawnSync } from "node:child_process";
+import { hasCode, IoreqdError, messageOf } from "../base/errors.js";
+import { type DomId, domId, type IoservId } from "../base/ids.js";
+import { Teardown } from "../base/teardown.js";
+import { Access } from "../bus/access.js";
+import type { Bus, GuestMemory } from "../ioreq/bus.js";
+import { IoreqServer } from "../ioreq/server.js";
+import { unitOf } from "../launch/service.js";
+import type { Arena } from "../state/arena.js";
+import { openAdapter } from "../xen/ffi/index.js";
+import type { XenHost } from "../xen/host.js";
+import { NativeXen } from "../xen/native.js";
+import { StateFile } from "./state-file.js";
+
+export interface AbandonFlags {
+  stateDir: string;
+  /** Run by the unit as it stops: where another process is about to go on, nothing happens. */
+  unlessRestarting?: boolean;
+}
+
+/** Prints what was done. Throws DOMAIN_SERVED while a process serves the guest, NOTHING_LEFT, what XenHost throws. */
+export function abandon(number: number, flags: AbandonFlags): void {
+  const domid = domId(number);
+  if (flags.unlessRestarting === true && isRestarting(domid)) return;
+  const ffi = openAdapter();
+  const down = new Teardown();
+  try {
+    const state = new StateFile(ffi, { stateDir: flags.stateDir, domid }, down);
+    state.keep = true;
+    const arena = state.left();
+    if (arena === null) {
+      state.keep = false;
+      if (flags.unlessRestarting === true) return;
+      throw new IoreqdError(
+        "NOTHING_LEFT",
+        `no process left a server for domain ${domid} in ${state.path}; --state-dir names another place`,
+        { domid },
+      );
+    }
+    const xen = new NativeXen(ffi);
+    try {
+      const answered = end(xen, domid, arena);
+      state.discard();
+      process.stdout.write(`${answered}\n`);
+    } finally {
+      xen.close();
+    }
+  } finally {
+    down.close((what, error) => process.stderr.write(`ioreqd: ${what}: ${messageOf(error)}\n`));
+  }
+}
+
+/** Answer what waits, and only then destroy the server: a vCPU that waits in a destroyed one waits for ever. */
+function end(xen: XenHost, domid: DomId, arena: Arena): string {
+  const id = arena.header("ioservid") as IoservId;
+  try {
+    xen.bufioreqPort(domid, id);
+  } catch (error) {
+    const gone = hasCode(error, "XEN_DOMAIN_GONE") || (error as IoreqdError).details?.["errno"] === "ENOENT";
+    if (!gone) throw error;
+    return `domain ${domid} has no ioreq server ${id} any more: its state file is removed`;
+  }
+  arena.recover();
+  const server = new IoreqServer(
+    { domid, bufioreq: "off", polling: { window: 0, budget: 1 } },
+    {
+      xen,
+      arena,
+      bus: new Nobody(),
+      memory: NO_MEMORY,
+      guestEvent: () => {},
+      changed: () => {},
+      lost: () => {},
+    },
+  );
+  server.start();
+  // A line that stays up would interrupt the guest for ever.
+  for (const wire of arena.ledger.lines()) xen.setIntxLevel(domid, wire >>> 2, (wire & 3) as 0 | 1 | 2 | 3, false);
+  server.stop();
+  return `domain ${domid}: what waited is answered, ioreq server ${id} is destroyed, its devices read as all ones now`;
+}
+
+/** A bus without devices. */
+class Nobody implements Bus {
+  readonly access = new Access();
+  read(): number {
+    return -1;
+  }
+  write(): void {}
+  accepts8(): boolean {
+    return true;
+  }
+  flush(): void {}
+}
+
+const NO_MEMORY: GuestMemory = { read: () => false, write: () => false, invalidate: () => {} };
+
+/**
+ * Whether systemd, which has stopped our process, will start another: because it ended badly, or for `systemctl restart`.
+ * Source: systemd.exec(5), $SERVICE_RESULT; systemctl(1), list-jobs.
+ */
+function isRestarting(domid: DomId): boolean {
+  if ((process.env["SERVICE_RESULT"] ?? "success") !== "success") return true;
+  const { stdout, status } = spawnSync("systemctl", ["list-jobs", "--plain", "--no-legend", unitOf(domid)], {
+    encoding: "utf8",
+  });
+  // Who can't tell leaves it as it is: that can be mended, a destroyed server can't.
+  return status !== 0 || /\b(restart|start|try-restart)\b/.test(stdout);
+}

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+/** One process at a time: a lock that its holder's end releases, however it ends. */
+
+import { closeSync, fstatSync, openSync, rmSync, statSync } from "node:fs";
+import { callFailed, EWOULDBLOCK } from "./errno.js";
+import type { FfiAdapter } from "./ffi/table.js";
+import { LOCK_EX, LOCK_NB, libc } from "./tables/libc.js";
+
+export interface FileLock {
+  /** Let go of it, and remove the file unless it is to `stay`. A second call does nothing. */
+  release(stay: boolean): void;
+}
+
+/** Take the lock of a file, which is made where there is none. Null when another process has it. Throws fs errors, XEN_CALL_FAILED (flock). */
+export function lockFile(ffi: FfiAdapter, path: string): FileLock | null {
+  const { flock } = ffi.bind(libc);
+  for (;;) {
+    const fd = openSync(path, "a", 0o600);
+    if (flock(fd, LOCK_EX | LOCK_NB) !== 0) {
+      const errno = ffi.errno();
+      closeSync(fd);
+      if (errno === EWOULDBLOCK) return null;
+      throw callFailed("flock", { file: path }, errno);
+    }
+    // Its holder may have removed it between our two calls: then this is a lock of nothing.
+    if (fstatSync(fd).ino === statSync(path, { throwIfNoEntry: false })?.ino) return { release: releaser(fd, path) };
+    closeSync(fd);
+  }
+}
+
+function releaser(fd: number, path: string): (stay: boolean) => void {
+  let held = true;
+  return (stay) => {
+    if (!held) return;
+    held = false;
+    if (!stay) rmSync(path, { force: true });
+    closeSync(fd);
+  };
+}
