@@ -196,6 +196,10 @@ export class IoreqServer {
    * destroy. A vCPU that waits in a destroyed server waits for ever.
    */
   stop(): void {
+    if (this.#leaving) {
+      this.#undo();
+      return;
+    }
     if (this.#again !== null) clearImmediate(this.#again);
     this.#again = null;
     if (this.#poller !== null) this.#drain();

@@ -7,8 +7,10 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { setTimeout } from "node:timers/promises";
+import { inspectDomain } from "../../src/cli/inspect.js";
 import { GuestRun } from "../../src/sim/guest-run.js";
-import { SimHost } from "../../src/sim/host.js";
+import { SIM_DOMID, SimHost } from "../../src/sim/host.js";
 import type { VcpuReport } from "../../src/sim/vcpu.js";
 import { type Finished, PROGRAM } from "../support/ioreqd.js";
 
@@ -92,6 +94,13 @@ export class Supervised {
   async ended(): Promise<void> {
     const child = this.#process as ChildProcess;
     if (child.exitCode === null && child.signalCode === null) await once(child, "close");
+  }
+
+  /** Resolves once a vCPU waits for a late answer. */
+  async deferred(): Promise<void> {
+    while (inspectDomain(this.path("state"), SIM_DOMID).requests.every(({ phase }) => phase !== "deferred")) {
+      await setTimeout(1); // it is in memory that another process writes: there is no event to wait for
+    }
   }
 
   /** Another command of the program, to its end, on this host. */

@@ -3,6 +3,7 @@
 import { existsSync } from "node:fs";
 import { setTimeout } from "node:timers/promises";
 import { guestProgram } from "../support/ioreqd.js";
+import { listen } from "../support/notify-socket.js";
 import { dyingAt, REQUEST_POINTS } from "./fault-points.js";
 import { type Supervised, supervised } from "./supervised.js";
 
@@ -113,3 +114,42 @@ test.each(REQUEST_POINTS)(
   },
   30_000,
 );
+
+describe("an answer that a device owes when its process ends", () => {
+  const LATE = guestProgram(`
+    place(vcpu);
+    vcpu.write(MEMORY + 0x14, 4, 200); // DELAY
+    vcpu.step("first", { value: vcpu.read(MEMORY, 4) });
+    vcpu.step("late", { value: vcpu.read(MEMORY + 0x10, 4) });
+    vcpu.step("after", { value: vcpu.read(MEMORY, 4) });
+  `);
+
+  test.each(["SIGKILL", "SIGTERM"] as const)(
+    "is given by the next one, and counted once, after %s",
+    async (signal) => {
+      await supervised(
+        LATE,
+        ["--device", "counter,addr=10.0"],
+        async (all) => {
+          const supervisor = listen(all.path("notify"));
+          await all.start({ NOTIFY_SOCKET: all.path("notify") });
+          all.begin();
+          await all.step("first");
+          await all.deferred();
+          expect(await all.end(signal)).toBe(signal === "SIGTERM" ? 0 : null);
+          expect(await all.start()).toMatchObject({ takenOver: true });
+          await expect(all.guest.done).resolves.toMatchObject({ ok: true });
+          const seen = all.reports.map(({ text, detail }) => [text, (detail as { value: number }).value]);
+          expect(seen).toEqual([
+            ["first", 0],
+            ["late", 1],
+            ["after", 2],
+          ]);
+          supervisor.close();
+        },
+        { vcpus: 1 },
+      );
+    },
+    120_000,
+  );
+});

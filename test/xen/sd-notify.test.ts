@@ -3,39 +3,11 @@
 
 import { join } from "node:path";
 import { openAdapter } from "../../src/xen/ffi/index.js";
-import { libraryTable } from "../../src/xen/ffi/table.js";
-import { SdNotify, unixAddress, watchdogPeriod } from "../../src/xen/sd-notify.js";
-import { AF_UNIX, SOCK_DGRAM } from "../../src/xen/tables/libc.js";
+import { SdNotify, watchdogPeriod } from "../../src/xen/sd-notify.js";
 import { withDirectory } from "../support/ioreqd.js";
+import { listen } from "../support/notify-socket.js";
 
 const ffi = openAdapter();
-const c = ffi.bind(
-  libraryTable({
-    soname: "libc.so.6",
-    debian: "libc6",
-    functions: {
-      socket: { returns: "int", takes: ["int", "int", "int"] },
-      bind: { returns: "int", takes: ["int", "buffer", "u32"] },
-      recv: { returns: "i64", takes: ["int", "buffer", "u64", "int"] },
-      close: { returns: "int", takes: ["int"] },
-    },
-  }),
-);
-
-/** A supervisor's end of the conversation. */
-function listen(path: string): { receive(): string; close(): void } {
-  const fd = c.socket(AF_UNIX, SOCK_DGRAM, 0);
-  const address = unixAddress(path);
-  expect(c.bind(fd, address, address.length)).toBe(0);
-  return {
-    receive: () => {
-      const bytes = Buffer.alloc(4096);
-      return bytes.toString("utf8", 0, Number(c.recv(fd, bytes, bytes.length, 0)));
-    },
-    close: () => c.close(fd),
-  };
-}
-
 const open = (path: string): SdNotify => SdNotify.open(ffi, { NOTIFY_SOCKET: path }) as SdNotify;
 
 test("a supervisor hears what it is told, a line for each", () =>
