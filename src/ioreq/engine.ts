@@ -75,6 +75,8 @@ export class Engine {
     // From READY to IORESP_READY the slot is ours, flags and all. Nobody waits for this state: it is
     // for the process that may have to take over, so an ordinary store will do.
     this.#u8[byte + IOREQ.flags] = (flags & ~STATE_MASK) | STATE.inProcess;
+    // Xen posts nothing while an answer is owed. Should a slot be posted all the same, only the new request is answered.
+    if (this.#late.size > 0) this.#late.delete(slot);
     this.#serveInProcess(slot, flags, 0);
     return true;
   }

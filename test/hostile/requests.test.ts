@@ -6,6 +6,7 @@
 
 import { edu } from "../../src/devices/edu.js";
 import { msixProbe } from "../../src/devices/msix-probe.js";
+import { definePciDevice } from "../../src/pci/define.js";
 import { DATA_IS_PTR, DIR_READ, DIRECTION_FLAG, IOREQ, STATE, TYPE } from "../../src/spec/xen-ioreq.js";
 import { Machine, MEMORY, PORTS, type Request } from "../support/machine.js";
 
@@ -129,6 +130,25 @@ test("what the page says after it was read once changes nothing of what is done"
   expect(machine.state()).toBe(STATE.respReady);
   expect(machine.read(MEMORY + 4)).toBe(~0x55 >>> 0);
   expect(machine.counters.malformed).toBe(0);
+});
+
+test("a slot that is posted again while its answer is owed: the new request is answered, and the old one never", () => {
+  const waiting: Array<(value: number) => void> = [];
+  const device = definePciDevice({
+    name: "late",
+    ident: { vendor: 0x1234, device: 1, classCode: 0x00ff00 },
+    bars: { 0: { space: "mem32", size: 4096, regs: { LATE: { at: 0 }, ID: { at: 4, reset: 0x77 } } } },
+    attach: ({ bars: { 0: reg } }) => reg.LATE.onReadLater((reply) => waiting.push(reply)),
+  });
+  const machine = new Machine([device]);
+  machine.place();
+  machine.post({ addr: BigInt(MEMORY), flags: DIR_READ });
+  expect(machine.post({ addr: BigInt(MEMORY + 4), flags: DIR_READ })).toBe(0x77n);
+  machine.notified.length = 0;
+  waiting[0]?.(0x666);
+  expect(machine.notified).toEqual([]);
+  expect(machine.answer(0)).toBe(0x77n);
+  expect(machine.engine.waiting).toBe(0);
 });
 
 describe("DMA", () => {
