@@ -29,6 +29,9 @@ import type { FunctionPlan, TreePlan } from "./plan.js";
 import type { DeviceRights, PciHost } from "./rights.js";
 import { configDescription } from "./windows.js";
 
+/** The last offset of configuration space where 8 bytes end before 2^32. */
+const LAST_OFFSET_8 = 0xffff_fff8;
+
 export class PciTree {
   /** In the order of their addresses, a bridge before what is behind it. */
   functions: readonly PciFunction[] = [];
@@ -127,7 +130,8 @@ export class PciTree {
 
   /** May an 8-byte access here be made as two of 4? A table can refuse that width. */
   accepts8(type: number, hi: number, lo: number): boolean {
-    if (type === TYPE.pciConfig) return true;
+    // Offsets of configuration space don't wrap around to its beginning.
+    if (type === TYPE.pciConfig) return lo >>> 0 <= LAST_OFFSET_8;
     const segment = this.#find(type, hi, lo);
     return segment === null || segment.region.target.accepts(segment.offset(lo), 8);
   }
@@ -160,7 +164,7 @@ export class PciTree {
     let value = 0;
     for (let i = 0; i < width; i += 1) {
       this.access.position = position + i;
-      value |= (this.read(type, hi, (lo + i) | 0, 1) & 0xff) << (i * 8);
+      value |= (this.read(type, carried(hi, lo, i), (lo + i) | 0, 1) & 0xff) << (i * 8);
     }
     this.access.position = position;
     return value;
@@ -168,7 +172,7 @@ export class PciTree {
 
   #writeBytes(type: number, hi: number, lo: number, width: number, value: number): void {
     for (let i = 0; i < width; i += 1) {
-      this.write(type, hi, (lo + i) | 0, 1, (value >>> (i * 8)) & 0xff);
+      this.write(type, carried(hi, lo, i), (lo + i) | 0, 1, (value >>> (i * 8)) & 0xff);
     }
   }
 
@@ -268,3 +272,7 @@ export class PciTree {
     }
   };
 }
+
+/** High half of the address `bytes` further on. */
+const carried = (hi: number, lo: number, bytes: number): number =>
+  (lo >>> 0) + bytes > 0xffff_ffff ? (hi + 1) | 0 : hi;

@@ -4,8 +4,11 @@
  * the next one is served as if nothing had been.
  */
 
+import { sbdf } from "../../src/base/ids.js";
 import { edu } from "../../src/devices/edu.js";
 import { msixProbe } from "../../src/devices/msix-probe.js";
+import { pciTestdev } from "../../src/devices/pci-testdev.js";
+import { q35Host } from "../../src/devices/q35-host.js";
 import { definePciDevice } from "../../src/pci/define.js";
 import { DATA_IS_PTR, DIR_READ, DIRECTION_FLAG, IOREQ, STATE, TYPE } from "../../src/spec/xen-ioreq.js";
 import { Machine, MEMORY, PORTS, type Request } from "../support/machine.js";
@@ -67,6 +70,11 @@ const answered: ReadonlyArray<readonly [what: string, request: Request, answer: 
     "configuration space beyond its end",
     { type: TYPE.pciConfig, addr: config(0, 0x88, 0x1000), flags: DIR_READ },
     0xffff_ffffn,
+  ],
+  [
+    "an offset of 2^32 - 1",
+    { type: TYPE.pciConfig, addr: config(0, 0x88, 0xffff_ffff), flags: DIR_READ, width: 8 },
+    ONES,
   ],
   [
     "the register behind the last entry of the MSI-X table",
@@ -149,6 +157,56 @@ test("a slot that is posted again while its answer is owed: the new request is a
   expect(machine.notified).toEqual([]);
   expect(machine.answer(0)).toBe(0x77n);
   expect(machine.engine.waiting).toBe(0);
+});
+
+describe("at the 4 GiB line", () => {
+  // A window that ends there, with its last function's last bytes at 0xffff_ffff.
+  const host = { segment: 0, bus: 0, ecam: { base: 0xf000_0000, firstBus: 0, buses: 256, claim: "window" as const } };
+
+  test("an access across it does not come out at address 0", () => {
+    const machine = new Machine([{ device: q35Host, sbdf: sbdf(0, 0, 0, 0) }, pciTestdev], [host]);
+    // PCIEXBAR: the same window again, and a BAR of memory at the bottom, which no access above may reach.
+    machine.configWrite(0, 0x60, 0xf000_0001);
+    machine.configWrite(1, 0x10, 0x1000);
+    machine.configWrite(1, 0x04, 2, 2);
+    const unclaimed = machine.tree.unclaimed;
+    expect(machine.read(0xffff_fffe)).toBe(0xffff_ffff);
+    expect(machine.tree.unclaimed - unclaimed).toBe(4);
+  });
+
+  test("a BAR of 64 bits that ends at 8 GiB is not continued at 4 GiB", () => {
+    const table = { size: 4096, regs: { BYTES: { at: 0, bytes: 4096, rw: true } } } as const;
+    const device = definePciDevice({
+      name: "two",
+      ident: { vendor: 0x1234, device: 2, classCode: 0x00ff00 },
+      bars: { 0: { space: "mem64", ...table }, 2: { space: "mem64", ...table } },
+    });
+    const machine = new Machine([device]);
+    for (const [at, value] of [
+      [0x10, 0xffff_f000],
+      [0x14, 1],
+      [0x18, 0],
+      [0x1c, 1],
+    ] as const)
+      machine.configWrite(0, at, value);
+    machine.configWrite(0, 0x04, 2, 2);
+    machine.write(0x1_0000_0000, 0x1122_3344);
+    expect(machine.read(0x1_ffff_fffe)).toBe(0xffff_0000);
+    machine.write(0x1_ffff_fffe, -1);
+    expect(machine.read(0x1_0000_0000)).toBe(0x1122_3344);
+  });
+
+  test("a rep access to configuration space does not go on in the next function", () => {
+    const machine = build();
+    const request = {
+      type: TYPE.pciConfig,
+      addr: config(0, 0x87, 0xffff_fffc),
+      flags: DIR_READ | DATA_IS_PTR,
+      width: 8,
+    };
+    machine.post({ ...request, data: 0x1000n, count: 2 });
+    expect(machine.ram.slice(0x1000, 0x1010)).toEqual(new Uint8Array(16).fill(0xff));
+  });
 });
 
 describe("DMA", () => {
