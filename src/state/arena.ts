@@ -24,6 +24,7 @@ import {
   fault,
   HEADER,
   HOST_RECORD,
+  journalFault,
   MAGIC,
   NO_RESERVE,
   PHASE,
@@ -107,9 +108,7 @@ export class Arena {
 
   /** Look at an arena that another process (or an earlier one) made. Throws ARENA_INVALID. */
   static open(buffer: ArrayBuffer): Arena {
-    const i32 = new Int32Array(buffer, 0, RECORDS_AT);
-    const wrong = fault(i32, buffer.byteLength);
-    if (wrong !== null) throw new IoreqdError("ARENA_INVALID", `not a usable state file: ${wrong}`, {});
+    refuse(fault(buffer));
     return new Arena(buffer);
   }
 
@@ -259,14 +258,17 @@ export class Arena {
 
   /**
    * Undo what a dead process left half done: its executing transaction, if any; and note the late answers that came
-   * with a committed one. Returns the record that was executing, or -1. Call once, before anything else.
+   * with a committed one. Returns the record that was executing, or -1. Call once, before anything else. Throws
+   * ARENA_INVALID, with nothing undone, where the journal names something that no transaction stores to.
    */
   recover(): number {
     const records = Array.from({ length: RECORD_COUNT }, (_, record) => record);
     const owner = records.find((record) => this.record(record).phase === PHASE.executing);
     // Without one the journal is that of a transaction that was committed: nothing to undo.
     if (owner !== undefined) {
-      this.#undo(this.header("journalCount"));
+      const count = this.header("journalCount");
+      refuse(journalFault(this.i32, count));
+      this.#undo(count);
       const at = RECORDS_AT + owner * RECORD_WORDS;
       this.i32[at + RECORD.deaths] = (this.i32[at + RECORD.deaths] as number) + 1;
       this.#forgetAnswers(owner);
@@ -367,4 +369,8 @@ export class Arena {
     if (width === 4) return this.view.getInt32(at, true);
     return width === 2 ? this.view.getUint16(at, true) : (this.u8[at] as number);
   }
+}
+
+function refuse(fault: string | null): void {
+  if (fault !== null) throw new IoreqdError("ARENA_INVALID", `not a usable state file: ${fault}`, {});
 }

@@ -125,8 +125,11 @@ export function arenaSize(dataLength: number, layout: string, reserve: Reserve =
   return place(capacity.dataLength, capacity.layoutCapacity).size;
 }
 
-/** What is wrong with the header of a file of `length` bytes, or null. */
-export function fault(header: Int32Array, length: number): string | null {
+/** What is wrong with the header of a file, or null. */
+export function fault(buffer: ArrayBuffer): string | null {
+  const length = buffer.byteLength;
+  if (length < RECORDS_AT * 4) return `it has ${length} bytes, less than its header`;
+  const header = new Int32Array(buffer, 0, RECORDS_AT);
   const at = (field: keyof typeof HEADER): number => header[HEADER[field]] as number;
   if (at("magic") !== MAGIC) return "it does not begin with IORQ";
   if (at("version") !== VERSION) return `its version is ${at("version")}, this program reads ${VERSION}`;
@@ -142,5 +145,17 @@ export function fault(header: Int32Array, length: number): string | null {
   }
   if (at("journalCount") < 0 || at("journalCount") > align(at("dataLength"), 4) / 4 + 1)
     return "its journal is damaged";
+  return null;
+}
+
+/** What is wrong with the first `count` entries of the journal, or null: a word that no transaction stores to. */
+export function journalFault(words: Int32Array, count: number): string | null {
+  const at = (field: keyof typeof HEADER): number => words[HEADER[field]] as number;
+  const [first, end] = [at("dataAt") >>> 2, (at("dataAt") + align(at("dataLength"), 4)) >>> 2];
+  for (let entry = 0; entry < count; entry += 1) {
+    const word = words[(at("journalAt") >>> 2) + entry * 2] as number;
+    const known = (word >= first && word < end) || word === HEADER.layoutChanges;
+    if (!known) return `its journal has word ${word}, and data is from ${first} to ${end}`;
+  }
   return null;
 }
