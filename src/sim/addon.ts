@@ -139,6 +139,7 @@ export interface Addon {
   ): number;
   raw(host: number, vcpu: number, ioreq: Uint8Array): number;
   rawBuffered(host: number, ioreq: Uint8Array): number;
+  writeShared(host: number, at: number, width: number, lo: number, hi: number): boolean;
   vgaWrite(host: number, vcpu: number, addr: Address, width: number, lo: number, hi: number): number;
   invalidate(host: number, vcpu: number): number;
   gsiLevel(host: number, gsi: number): boolean;

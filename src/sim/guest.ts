@@ -153,6 +153,13 @@ export interface GuestVcpu extends GuestCpu {
   /** The same through its buffered ring. Returns false when Xen refuses. */
   rawBuffered(ioreq: Uint8Array): boolean;
 
+  /**
+   * As a peer that does not keep to the protocol: a store into the newest server's shared pages, of which the first (from
+   * byte 0) is the ring and the second (from byte 4096) has the slots. Raises no event. Returns false where there is no
+   * such place, or no server.
+   */
+  writeShared(at: number, width: 1 | 2 | 4, value: number): boolean;
+
   /** Rising edges seen so far. */
   gsiEdges(gsi: number): number;
   /** The oldest message not taken yet, by any vCPU. */

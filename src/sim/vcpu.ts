@@ -194,6 +194,10 @@ export class Vcpu extends VcpuInterrupts implements GuestVcpu {
     this.#finish(this.native.raw(this.host, this.id, ioreq), null, 0);
   }
 
+  writeShared(at: number, width: 1 | 2 | 4, value: number): boolean {
+    return this.native.writeShared(this.host, at, width, value, 0);
+  }
+
   rawBuffered(ioreq: Uint8Array): boolean {
     const result = this.native.rawBuffered(this.host, ioreq);
     this.#finish(result, null, 0);

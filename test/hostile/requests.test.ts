@@ -282,6 +282,13 @@ test("the longest requests there are come to their end, and soon", () => {
   expect(machine.counters.malformed).toBe(0);
 });
 
+test("all 128 slots are served, each by its own request", () => {
+  const machine = build();
+  for (let slot = 0; slot < 128; slot += 1) machine.post({ addr: EDU + 4n, data: BigInt(slot) }, slot);
+  for (let slot = 0; slot < 128; slot += 1) expect(machine.state(slot)).toBe(STATE.respReady);
+  expect(machine.notified.slice(-128)).toEqual(Array.from({ length: 128 }, (_, slot) => slot));
+});
+
 test("what a hundred thousand requests leave behind is counters, and nothing that grows", () => {
   const machine = build();
   const { byteLength } = machine.arena.u8;

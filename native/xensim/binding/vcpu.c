@@ -134,6 +134,19 @@ static napi_value raw_buffered(napi_env env, napi_callback_info info)
     return js_number(env, xensim_raw_buffered(call.host->x, copy));
 }
 
+/* writeShared(host, at, width, lo, hi): whether there is a server, and such a place in its pages */
+static napi_value write_shared(napi_env env, napi_callback_info info)
+{
+    struct call call;
+    uint32_t at;
+    unsigned width;
+    uint64_t value;
+    if (!call_begin(env, info, 5, &call) || !arg_u32(&call, 1, "at", &at) || !arg_width(&call, 2, &width) ||
+        !arg_pair(&call, 3, "value", &value))
+        return NULL;
+    return js_bool(env, xensim_write_shared(call.host->x, at, width, value));
+}
+
 /* vgaWrite(host, vcpu, addr, width, lo, hi): result; out = ns */
 static napi_value vga_write(napi_env env, napi_callback_info info)
 {
@@ -162,5 +175,5 @@ static napi_value invalidate(napi_env env, napi_callback_info info)
 
 const struct method vcpu_methods[] = {
     {"access", access_value}, {"mmio", mmio}, {"rep", rep}, {"repStos", rep_stos}, {"raw", raw},
-    {"rawBuffered", raw_buffered}, {"vgaWrite", vga_write}, {"invalidate", invalidate}, {NULL, NULL},
+    {"rawBuffered", raw_buffered}, {"writeShared", write_shared}, {"vgaWrite", vga_write}, {"invalidate", invalidate}, {NULL, NULL},
 };

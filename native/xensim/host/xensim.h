@@ -96,6 +96,10 @@ enum xensim_result xensim_vcpu_mmio(struct xensim *x, unsigned vcpu, bool write,
  * ioreq_t; state and vp_eport are filled in. Goes to the newest enabled server without selection.
  * On return ioreq holds what the server left, its state too. */
 enum xensim_result xensim_vcpu_raw(struct xensim *x, unsigned vcpu, void *ioreq32);
+/* A peer that does not keep to the protocol: stores width (1, 2, 4, 8) bytes at `at` of the newest enabled
+ * server's shared pages, of which the first is the ring and the second has the slots. No event follows.
+ * False when there is no such server, or no such place. */
+bool xensim_write_shared(struct xensim *x, unsigned at, unsigned width, uint64_t value);
 /* The same through the buffered ring of the newest enabled server that has one, without a wait.
  * XENSIM_UNHANDLED when ioreq_send_buffered() refuses it. */
 enum xensim_result xensim_raw_buffered(struct xensim *x, const void *ioreq32);
