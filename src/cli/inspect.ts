@@ -4,7 +4,8 @@
 import { IoreqdError } from "../base/errors.js";
 import { hex } from "../base/hex.js";
 import { Arena, HOST_RECORD, PHASE, SERVER_STATE } from "../state/arena.js";
-import type { ArenaLayout, PlaceDescription } from "../state/layout.js";
+import type { PlaceDescription } from "../state/layout.js";
+import { readLayout } from "../state/read-layout.js";
 import { openAdapter } from "../xen/ffi/index.js";
 import { mapFile } from "../xen/map-file.js";
 import { columns } from "./columns.js";
@@ -56,7 +57,7 @@ export function inspectArena(arena: Arena): Inspection {
 const MOST_TRIES = 10;
 
 function readArena(arena: Arena): Inspection {
-  const layout = JSON.parse(arena.layout()) as ArenaLayout;
+  const layout = readLayout(arena.layout(), arena.dataLength);
   const requests = Array.from({ length: HOST_RECORD + 1 }, (_, record) => ({ record, ...arena.record(record) }))
     .filter(({ phase }) => phase !== PHASE.idle)
     .map(({ record, phase, deaths }) => ({

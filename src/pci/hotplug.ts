@@ -15,6 +15,7 @@
 import { IoreqdError, messageOf } from "../base/errors.js";
 import { type Arena, HOST_RECORD, PHASE } from "../state/arena.js";
 import { type ArenaLayout, type DeviceDescription, LayoutBuilder } from "../state/layout.js";
+import { readLayout } from "../state/read-layout.js";
 import type { PciFunction } from "./function.js";
 import { type FunctionPlace, isMultiFunction, placesOf } from "./places.js";
 import { type DeviceRequest, type FunctionPlan, planFunction } from "./plan.js";
@@ -171,7 +172,7 @@ export class Hotplug {
   }
 
   #layout(): ArenaLayout {
-    return JSON.parse(this.#arena.layout()) as ArenaLayout;
+    return readLayout(this.#arena.layout(), this.#arena.dataLength);
   }
 }
 
