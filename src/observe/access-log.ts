@@ -10,6 +10,9 @@ const KINDS = new Map<number, string>(
   Object.entries(TYPE).map(([name, type]) => [type, name === "copy" ? "mmio" : name === "pciConfig" ? "config" : name]),
 );
 
+/** Bytes of the widest access there is. */
+const WIDEST = 8;
+
 /** Gives names to an access. */
 export interface Describer {
   describe(type: number, hi: number, lo: number, width: number): { device: string; register: string; offset: number };
@@ -74,7 +77,8 @@ export class AccessLog implements AccessObserver {
     if (open === null || open === undefined) return;
     this.#open[index] = null;
     const { type, flags, hi, lo, width, count } = open;
-    const { device, register, offset } = this.#names.describe(type, hi, lo, width);
+    // The width is the guest's word: one of 2 GiB has no name of every register there is.
+    const { device, register, offset } = this.#names.describe(type, hi, lo, Math.min(width, WIDEST));
     const read = (flags & DIR_READ) !== 0;
     const value = read
       ? hex64(width === 8 ? replyHi : 0, replyLo)

@@ -9,6 +9,8 @@ import { edu } from "../../src/devices/edu.js";
 import { msixProbe } from "../../src/devices/msix-probe.js";
 import { pciTestdev } from "../../src/devices/pci-testdev.js";
 import { q35Host } from "../../src/devices/q35-host.js";
+import { AccessLog } from "../../src/observe/access-log.js";
+import type { Logger } from "../../src/observe/log.js";
 import { definePciDevice } from "../../src/pci/define.js";
 import { DATA_IS_PTR, DIR_READ, DIRECTION_FLAG, IOREQ, STATE, TYPE } from "../../src/spec/xen-ioreq.js";
 import { Machine, MEMORY, PORTS, type Request } from "../support/machine.js";
@@ -280,6 +282,19 @@ test("the longest requests there are come to their end, and soon", () => {
   expect(performance.now() - start).toBeLessThan(LONGEST_MS * 3);
   expect(machine.state()).toBe(STATE.respReady);
   expect(machine.counters.malformed).toBe(0);
+});
+
+test("a request of 2 GiB makes no longer line in the log than one of 8 bytes", () => {
+  const machine = new Machine([{ device: msixProbe, options: { vectors: 2048 } }]);
+  machine.place();
+  let longest = 0;
+  const trace = (fields: object): void => {
+    longest = Math.max(longest, JSON.stringify(fields).length);
+  };
+  machine.engine.observer = new AccessLog({ trace } as unknown as Logger, machine.tree, true);
+  machine.post({ addr: BigInt(MEMORY + 0x0100_0000), flags: DIR_READ, width: 0x7fff_ffff });
+  expect(longest).toBeGreaterThan(0);
+  expect(longest).toBeLessThan(500);
 });
 
 test("all 128 slots are served, each by its own request", () => {
