@@ -34,7 +34,7 @@ if (newest([path.join(root, "package-lock.json")]) > newest([installed])) {
 
 step("building native parts", "make", ["--no-print-directory", "-s", "-j2", "-C", "native"], { quiet: true });
 
-const sources = ["src", "test", "bench", "examples"].map((name) => path.join(root, name));
+const sources = ["src", "test", "bench", "examples", "fuzz"].map((name) => path.join(root, name));
 const built = path.join(root, "dist", ".built");
 if (newest([...sources, path.join(root, "tsconfig.json"), installed]) > newest([built])) {
   step("compiling TypeScript", process.execPath, [path.join(root, "node_modules/typescript/bin/tsc"), "-p", root]);
