@@ -52,6 +52,10 @@ NAPI_MODULE_INIT()
         { "pollStart", poll_start }, { "pollStop", poll_stop },       { "pollDrain", poll_drain },
         { "pollRef", poll_ref },     { "publisher", publisher_make }, { "revoke", publisher_revoke },
         { "pollSleep", poll_sleep }, { "detach", detach },
+        { "watchStart", watch_start },       { "watchFor", watch_for },
+        { "watchStop", watch_stop },         { "streamSend", stream_send },
+        { "streamReceive", stream_receive }, { "ptyPackets", pty_packets },
+        { "socketReceive", socket_receive }, { "sendDescriptor", send_descriptor },
     };
     struct instance *instance = calloc(1, sizeof(*instance));
 

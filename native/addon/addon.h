@@ -4,6 +4,7 @@
  *
  *   poll       readiness of an fd on the environment's own libuv loop
  *   publish    a release store and a notification, in one call
+ *   stream     bytes between a descriptor and the state file; a descriptor for the supervisor to keep
  *   detach     take an ArrayBuffer away from JavaScript before its memory is unmapped
  *
  * Every environment (the main thread, each worker) has its own instance; nothing is shared.
@@ -29,6 +30,15 @@ napi_value poll_stop(napi_env env, napi_callback_info info);
 napi_value poll_drain(napi_env env, napi_callback_info info);
 napi_value poll_sleep(napi_env env, napi_callback_info info);
 napi_value poll_ref(napi_env env, napi_callback_info info);
+
+napi_value watch_start(napi_env env, napi_callback_info info);
+napi_value watch_for(napi_env env, napi_callback_info info);
+napi_value watch_stop(napi_env env, napi_callback_info info);
+napi_value stream_send(napi_env env, napi_callback_info info);
+napi_value stream_receive(napi_env env, napi_callback_info info);
+napi_value socket_receive(napi_env env, napi_callback_info info);
+napi_value pty_packets(napi_env env, napi_callback_info info);
+napi_value send_descriptor(napi_env env, napi_callback_info info);
 
 napi_value publisher_make(napi_env env, napi_callback_info info);
 napi_value publisher_revoke(napi_env env, napi_callback_info info);

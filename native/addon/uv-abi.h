@@ -13,8 +13,8 @@ typedef struct uv_handle_s uv_handle_t;
 /* Opaque: allocated with uv_handle_size(). A uv_poll_t is a uv_handle_t. */
 typedef uv_handle_t uv_poll_t;
 
-enum { UV_POLL = 8 };                     /* enum uv_handle_type */
-enum { UV_READABLE = 1 };                 /* enum uv_poll_event */
+enum { UV_POLL = 8 };                      /* enum uv_handle_type */
+enum { UV_READABLE = 1, UV_WRITABLE = 2 }; /* enum uv_poll_event */
 
 typedef void (*uv_close_cb)(uv_handle_t *handle);
 typedef void (*uv_poll_cb)(uv_poll_t *handle, int status, int events);
@@ -24,6 +24,7 @@ void uv_handle_set_data(uv_handle_t *handle, void *data);
 void *uv_handle_get_data(const uv_handle_t *handle);
 int uv_poll_init(uv_loop_t *loop, uv_poll_t *handle, int fd);
 int uv_poll_start(uv_poll_t *handle, int events, uv_poll_cb cb);
+int uv_poll_stop(uv_poll_t *handle);
 void uv_close(uv_handle_t *handle, uv_close_cb cb);
 void uv_ref(uv_handle_t *handle);
 void uv_unref(uv_handle_t *handle);

@@ -9,6 +9,10 @@ declare const poller: unique symbol;
 interface PollerHandle {
   readonly [poller]: never;
 }
+declare const watcher: unique symbol;
+export interface WatcherHandle {
+  readonly [watcher]: never;
+}
 
 export interface Addon {
   /**
@@ -26,6 +30,30 @@ export interface Addon {
   publisher(library: string, handle: bigint, page: ArrayBuffer): (slot: number, port: EvtchnPort) => number;
   /** Publishers of this xenevtchn handle return EBADF from now on. Call it before closing the handle. */
   revoke(handle: bigint): void;
+  /**
+   * Readiness of any descriptor, which becomes non-blocking. Nothing is watched for until watchFor() says what: 1 to
+   * read, 2 to write. A descriptor that fails is ready for both. Throws an Error with code EPERM where the kernel
+   * can't poll it (a regular file is always ready), EBADF or EINVAL.
+   */
+  watchStart(fd: number, ready: (events: number) => void): WatcherHandle;
+  watchFor(of: WatcherHandle, events: number): void;
+  watchStop(of: WatcherHandle): void;
+  /**
+   * Writes up to `most` bytes of the ring at `at` (src/pci/chardev-state.ts), one a write(2), each noted as sent behind its
+   * write. Returns how many, or the negative errno that the first one met.
+   */
+  streamSend(fd: number, file: Uint8Array, at: number, size: number, most: number): number;
+  /** One read(2). Returns how many bytes, 0 at the end of the stream, or a negative errno. */
+  streamReceive(fd: number, into: Uint8Array, at: number, length: number): number;
+  /**
+   * One byte of a socket, to `at`; in the struct mmsghdr at `header` (64 bytes) the kernel notes that it came. Returns 1, 0 at
+   * the end, or a negative errno.
+   */
+  socketReceive(fd: number, into: Uint8Array, at: number, header: number): number;
+  /** Switches packet mode on: each read of a pseudo terminal's master begins with a control byte. Returns 0 or an errno. */
+  ptyPackets(fd: number): number;
+  /** One datagram with a descriptor. Returns 0 or an errno. */
+  sendDescriptor(socket: number, text: Uint8Array, fd: number): number;
   /**
    * Takes the memory away from a buffer: its length becomes 0, views on it read undefined, publishers
    * of it return EBADF. Call it before unmapping.
