@@ -56,7 +56,7 @@ function build(): BenchServer {
     dma: () => ({ read: () => false, write: () => false }),
     log: () => ({ info: () => {}, debug: () => {}, guest: () => {} }),
     host: (work) => work(),
-    chardev: () => ({ write: () => {}, onReceive: () => {}, poll: () => {} }),
+    chardev: () => ({ write: () => {}, ready: true, onReady: () => {}, onReceive: () => {}, poll: () => {} }),
     release: () => {},
   });
   tree.functions.forEach((fn, i) => {

@@ -36,7 +36,7 @@ function build(requests: readonly DeviceRequest[]): Bench {
     dma: () => ({ read: () => false, write: () => false }),
     log: () => ({ info: () => {}, debug: () => {}, guest: () => {} }),
     host: (work) => work(),
-    chardev: () => ({ write: () => {}, onReceive: () => {}, poll: () => {} }),
+    chardev: () => ({ write: () => {}, ready: true, onReady: () => {}, onReceive: () => {}, poll: () => {} }),
     release: () => {},
   });
   const bridges = tree.functions.filter(({ bridge }) => bridge !== null);

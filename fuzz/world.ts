@@ -161,6 +161,8 @@ export class World {
       }),
       host: (work) => this.engine.host(work),
       chardev: (fn) => ({
+        ready: true,
+        onReady: () => {},
         write: (byte) => must(byte === (byte & 0xff), () => `${fn.label} sends ${byte}, which is no byte`),
         onReceive: (room, take) => {
           this.peers.set(fn, { offer: (bytes) => this.#offer(room, take, bytes) });

@@ -1,132 +1,178 @@
 // SPDX-License-Identifier: MIT
 /**
- * Bytes on their way out. They wait here while the other side is slow, up to a
- * bound; what comes then is dropped, because a guest must not wait for a stranger.
+ * Bytes on their way out. They wait in the arena, so a process that dies loses none.
+ *
+ * A reader that is slow slows the guest down: it is told that the line is busy. A reader that stands still does so for
+ * a moment only. From then on what does not fit is dropped, until the reader moves again: nobody has to read a
+ * console, and a guest that waits for ever for somebody who does would be a guest that hangs.
  */
 
-import { writeSync } from "node:fs";
-import type { Writable } from "node:stream";
-
-/** Bytes of output that wait for the other side. */
-export const MOST_WAITING = 64 * 1024;
-/** Bytes given to a sink at once. */
-const PIECE = 4096;
-/** Milliseconds until a terminal that was full is tried again. */
-const RETRY_MS = 10;
-
-/** Where bytes go. It never waits: what it can't take stays with the caller. */
-export interface Sink {
-  /** Returns how many bytes, from the first on, it took. */
-  write(bytes: Uint8Array): number;
-  /** Call `ready` once when it may take more. Returns how to call that off. */
-  whenReady(ready: () => void): () => void;
-}
-
-/** A stream of Node.js: a pipe, a socket, a file. */
-export function streamSink(stream: Writable): Sink {
-  return {
-    write(bytes) {
-      if (stream.destroyed || stream.writableEnded) return bytes.length; // nobody is there to keep it for
-      if (stream.writableNeedDrain) return 0;
-      stream.write(Buffer.from(bytes)); // a copy: ours is used again
-      return bytes.length;
-    },
-    whenReady(ready) {
-      stream.once("drain", ready);
-      return () => stream.off("drain", ready);
-    },
-  };
-}
+import type { ChardevState } from "../pci/chardev-state.js";
 
 /**
- * A descriptor opened with O_NONBLOCK, as long as `isOpen`: later its number may be another file's.
- *
- * For the master of a pseudo terminal, which Node.js writes to in blocking mode: a reader that stands
- * still would stop us, and the guest with us. Source: libuv src/unix/tty.c, uv_tty_init.
+ * Bytes sent in one turn of the event loop: half a millisecond at most. Each has a system call of its own, and is noted
+ * behind it, so that of what a killed process sent no more than one byte is not noted, and sent again.
  */
-export function descriptorSink(fd: number, isOpen: () => boolean): Sink {
-  return {
-    write(bytes) {
-      if (!isOpen()) return bytes.length;
-      try {
-        return writeSync(fd, bytes);
-      } catch (error) {
-        return (error as NodeJS.ErrnoException).code === "EAGAIN" ? 0 : bytes.length;
-      }
-    },
-    whenReady(ready) {
-      const timer = setTimeout(ready, RETRY_MS);
-      return () => clearTimeout(timer);
-    },
-  };
+const PIECE = 256;
+/** The line is busy from when only this many bytes fit, which a device may still send, until half of all fit. */
+const RESERVED = 64;
+/** Milliseconds a reader may stand still while the guest waits. Linux calls a processor that hangs for 20 s locked up. */
+export const STALL_MS = 1000;
+
+/** Where bytes go. It never waits. */
+export interface Sink {
+  /** Sends up to `most` of the bytes that wait, and notes each as sent. Returns how many, -1 when nobody takes any more. */
+  send(state: ChardevState, most: number): number;
+  /** Call this once when it may take more; null: no more. */
+  whenReady(ready: (() => void) | null): void;
+}
+
+export interface OutputRights {
+  host(work: () => void): void;
+  /** Told how many bytes were dropped since it was last told. */
+  overflowed(bytes: number): void;
+  /** The sink takes no more, and is not used any more. */
+  lost(): void;
 }
 
 export class Output {
-  readonly #ring = new Uint8Array(MOST_WAITING);
-  #first = 0;
-  #length = 0;
-  #dropped = 0;
+  readonly #state: ChardevState;
+  readonly #rights: OutputRights;
   #sink: Sink | null = null;
-  #flushing: NodeJS.Immediate | null = null;
+  /** Somebody was there when the process before died, and may come back: what waits is kept for them. */
+  #expected: boolean;
+  #onReady: () => void = () => {};
+  #busy = false;
+  /** The device may know from an earlier process that the line is busy: it is told once in any case. */
+  #tellReady = true;
+  #stalled = false;
+  #blocked = false;
+  #dropped = 0;
+  #pumping: NodeJS.Immediate | null = null;
   #telling: NodeJS.Immediate | null = null;
-  #waiting: (() => void) | null = null;
-  readonly #overflowed: (bytes: number) => void;
+  #stall: NodeJS.Timeout | null = null;
 
-  /** `overflowed` is told how many bytes were dropped since it was last told. */
-  constructor(overflowed: (bytes: number) => void) {
-    this.#overflowed = overflowed;
+  constructor(state: ChardevState, rights: OutputRights) {
+    this.#state = state;
+    this.#rights = rights;
+    this.#expected = state.peer;
+    this.#schedule();
   }
 
-  /** From now on bytes go here. Null: nobody is there, and output is dropped. What waited was for the one before. */
-  connect(sink: Sink | null): void {
-    this.#cancel();
-    this.#length = 0;
+  /** From now on bytes go here, first those that wait. */
+  connect(sink: Sink): void {
+    this.#sink?.whenReady(null);
     this.#sink = sink;
+    this.#expected = false;
+    this.#state.peer = true;
+    this.#moving();
+    this.#schedule();
   }
 
+  /** Nobody is there: what waits was for the one who has gone, and what comes is dropped. */
+  disconnect(): void {
+    this.#sink?.whenReady(null);
+    this.#sink = null;
+    this.#expected = false;
+    this.#state.peer = false;
+    this.#state.discard();
+    this.#moving();
+    this.#schedule();
+  }
+
+  onReady(handler: () => void): void {
+    this.#onReady = handler;
+  }
+
+  /** Whether the device may send more than it has begun to. */
+  get ready(): boolean {
+    if (!this.#kept || this.#stalled) return true;
+    const free = this.#state.size - this.#state.waiting;
+    if (free < RESERVED) this.#busy = true;
+    else if (free >= this.#state.size / 2) this.#busy = false;
+    return !this.#busy;
+  }
+
+  /** Within a transaction. */
   write(byte: number): void {
-    if (this.#sink === null) return;
-    if (this.#length === MOST_WAITING) {
+    if (!this.#kept) return;
+    if (!this.#state.append(byte)) {
       this.#dropped += 1;
-      this.#telling ??= setImmediate(() => this.#tell()); // not in flush(): a sink that is stuck has none
+      this.#telling ??= setImmediate(() => this.#tell()); // not in #pump(): a sink that is stuck has none
+    }
+    if (!this.#blocked) this.#schedule();
+  }
+
+  /** Send what the sink takes at once, and nothing after that. */
+  close(): void {
+    while (this.#sink !== null && this.#state.waiting > 0 && this.#sink.send(this.#state, PIECE) > 0);
+    this.#sink?.whenReady(null);
+    this.#sink = null;
+    this.#expected = false;
+    this.#moving();
+    for (const immediate of [this.#pumping, this.#telling]) if (immediate !== null) clearImmediate(immediate);
+  }
+
+  get #kept(): boolean {
+    return this.#sink !== null || this.#expected;
+  }
+
+  /** After the access is committed, and many bytes at once. */
+  #schedule(): void {
+    this.#pumping ??= setImmediate(() => {
+      this.#pumping = null;
+      this.#pump();
+    });
+  }
+
+  #pump(): void {
+    const sent = this.#sink === null || this.#state.waiting === 0 ? 0 : this.#sink.send(this.#state, PIECE);
+    if (sent < 0) {
+      this.disconnect();
+      this.#rights.lost();
       return;
     }
-    this.#ring[(this.#first + this.#length) % MOST_WAITING] = byte;
-    this.#length += 1;
-    // After the access is committed, and many bytes at once.
-    if (this.#waiting === null) this.#flushing ??= setImmediate(() => this.flush());
+    if (sent > 0) this.#moving();
+    if (sent === PIECE) this.#schedule();
+    else if (this.#state.waiting > 0 && this.#kept) this.#wait();
+    this.#announce();
   }
 
-  /** Give the sink what it takes now; the rest when it is ready. */
-  flush(): void {
-    this.#cancel();
-    const sink = this.#sink;
-    if (sink === null) return;
-    while (this.#length > 0) {
-      const end = Math.min(this.#first + Math.min(this.#length, PIECE), MOST_WAITING);
-      const taken = sink.write(this.#ring.subarray(this.#first, end));
-      this.#take(taken);
-      if (taken > 0) continue;
-      this.#waiting = sink.whenReady(() => this.flush());
-      break;
-    }
+  /** Nothing more goes out now. */
+  #wait(): void {
+    this.#blocked = true;
+    this.#sink?.whenReady(() => {
+      this.#blocked = false;
+      this.#pump();
+    });
+    if (!this.#stalled) this.#stall ??= setTimeout(() => this.#standsStill(), STALL_MS);
+  }
+
+  /** Tried once more: a socket is called ready only when most of what it holds was read, but may take a byte before. */
+  #standsStill(): void {
+    this.#stall = null;
+    this.#stalled = true;
+    this.#pump();
+  }
+
+  /** Bytes move, or there are none. */
+  #moving(): void {
+    this.#stalled = false;
+    this.#blocked = false;
+    if (this.#stall !== null) clearTimeout(this.#stall);
+    this.#stall = null;
+  }
+
+  #announce(): void {
+    if ((!this.#busy && !this.#tellReady) || !this.ready) return;
+    this.#busy = false;
+    this.#tellReady = false;
+    this.#rights.host(this.#onReady);
   }
 
   #tell(): void {
     this.#telling = null;
-    this.#overflowed(this.#dropped);
+    this.#rights.overflowed(this.#dropped);
     this.#dropped = 0;
-  }
-
-  #take(count: number): void {
-    this.#first = (this.#first + count) % MOST_WAITING;
-    this.#length -= count;
-  }
-
-  #cancel(): void {
-    if (this.#flushing !== null) clearImmediate(this.#flushing);
-    this.#waiting?.();
-    this.#flushing = null;
-    this.#waiting = null;
   }
 }

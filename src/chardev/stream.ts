@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: MIT
-/**
- * A chardev over a stream of bytes, with an end to what waits: input that the
- * device has no room for stops the source; for output see Output.
- */
+/** A chardev over descriptors: one for both ways, or one for each. */
 
-import type { Readable } from "node:stream";
+import { constants } from "node:os";
+import type { ChardevState } from "../pci/chardev-state.js";
 import type { Chardev, DeviceLog } from "../pci/define.js";
+import type { Descriptor, DescriptorIo, Keeper } from "./descriptor.js";
+import { Input, type SourceKind } from "./input.js";
 import { Output, type Sink } from "./output.js";
 
 export interface ChardevRights {
   readonly log: DeviceLog;
+  readonly io: DescriptorIo;
+  readonly keeper: Keeper;
   /** Run work as a transaction of its own: a byte that arrives changes the device. */
   host(work: () => void): void;
 }
@@ -20,30 +22,51 @@ export interface ChardevBackend extends Chardev {
   close(): void;
 }
 
+/** What takes all and gives nothing. */
+export const NOWHERE: ChardevBackend = {
+  path: null,
+  ready: true,
+  write: () => {},
+  onReady: () => {},
+  onReceive: () => {},
+  poll: () => {},
+  close: () => {},
+};
+
+/** When a disk is full, milliseconds until it is tried again. */
+const FULL_DISK_MS = 100;
+const { EAGAIN, ENOSPC, EDQUOT } = constants.errno;
+
 export class StreamChardev implements ChardevBackend {
   path: string | null = null;
-  readonly #rights: ChardevRights;
+  /** What to do when the input has ended, or when nobody takes output any more; `errno` is 0 at the end of a stream. */
+  onEnd: (which: "input" | "output", errno: number) => void = () => {};
+  readonly #io: DescriptorIo;
   readonly #output: Output;
-  #source: Readable | null = null;
-  #room: () => number = () => 0;
-  #take: (byte: number) => void = () => {};
-  /** Arrived, and not taken by the device yet: at most what a source gives at once. Outlives its sender. */
-  #arrived: Buffer = Buffer.alloc(0);
-  #polling: NodeJS.Immediate | null = null;
+  readonly #input: Input;
   readonly #closed: Array<() => void> = [];
+  #sendErrno = 0;
 
-  constructor(rights: ChardevRights) {
-    this.#rights = rights;
-    this.#output = new Output((bytes) => rights.log.guest("output dropped: nobody takes it", { bytes }));
+  constructor({ log, io, host }: ChardevRights, state: ChardevState) {
+    this.#io = io;
+    this.#output = new Output(state, {
+      host,
+      overflowed: (bytes) => log.guest("output dropped: nobody takes it", { bytes }),
+      lost: () => this.onEnd("output", this.#sendErrno),
+    });
+    this.#input = new Input(state, { io, host, ended: (result) => this.onEnd("input", -result) });
   }
 
-  /** From now on bytes come from here and go there. Null: nobody is there. */
-  connect(source: Readable | null, sink: Sink | null): void {
-    this.#source?.off("data", this.#onData);
-    this.#source = source;
-    this.#output.connect(sink);
-    source?.on("data", this.#onData);
-    if (this.#arrived.length > 0) source?.pause();
+  /** Where bytes come from and go to; null: no such way. `kind`: of the input. */
+  connect(input: Descriptor | null, output: Descriptor | null, kind: SourceKind = "plain"): void {
+    if (output !== null) this.#output.connect(this.#sink(output));
+    this.#input.connect(input === null ? null : { fd: input.fd, kind, whenReadable: (act) => input.whenReadable(act) });
+  }
+
+  /** Nobody is there. */
+  disconnect(): void {
+    this.#output.disconnect();
+    this.#input.connect(null);
   }
 
   /** What to undo when it is closed. */
@@ -55,39 +78,45 @@ export class StreamChardev implements ChardevBackend {
     this.#output.write(byte);
   }
 
+  get ready(): boolean {
+    return this.#output.ready;
+  }
+
+  onReady(handler: () => void): void {
+    this.#output.onReady(handler);
+  }
+
   onReceive(room: () => number, take: (byte: number) => void): void {
-    this.#room = room;
-    this.#take = take;
+    this.#input.onReceive(room, take);
   }
 
   poll(): void {
-    if (this.#arrived.length > 0) this.#polling ??= setImmediate(() => this.#pump());
+    this.#input.poll();
   }
 
   close(): void {
-    if (this.#polling !== null) clearImmediate(this.#polling);
-    this.#arrived = Buffer.alloc(0);
-    this.#output.flush();
-    this.connect(null, null);
+    this.#output.close();
+    this.#input.close();
     for (const undo of this.#closed.splice(0)) undo();
   }
 
-  readonly #onData = (chunk: Buffer): void => {
-    this.#arrived = this.#arrived.length === 0 ? chunk : Buffer.concat([this.#arrived, chunk]);
-    this.#pump();
-  };
-
-  #pump(): void {
-    this.#polling = null;
-    const count = Math.min(this.#room(), this.#arrived.length);
-    if (count > 0) {
-      const bytes = this.#arrived.subarray(0, count);
-      this.#arrived = this.#arrived.subarray(count);
-      this.#rights.host(() => {
-        for (const byte of bytes) this.#take(byte);
-      });
-    }
-    if (this.#arrived.length > 0) this.#source?.pause();
-    else this.#source?.resume();
+  #sink(descriptor: Descriptor): Sink {
+    let full: NodeJS.Timeout | null = null;
+    return {
+      send: ({ file, at, size }, most) => {
+        const count = this.#io.send(descriptor.fd, file, at, size, most);
+        this.#sendErrno = -Math.min(count, 0);
+        if (count >= 0) return count;
+        return [EAGAIN, ENOSPC, EDQUOT].includes(this.#sendErrno) ? 0 : -1;
+      },
+      whenReady: (ready) => {
+        if (full !== null) clearTimeout(full);
+        full =
+          ready !== null && this.#sendErrno !== 0 && this.#sendErrno !== EAGAIN
+            ? setTimeout(ready, FULL_DISK_MS)
+            : null;
+        descriptor.whenWritable(full === null ? ready : null);
+      },
+    };
   }
 }

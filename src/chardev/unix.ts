@@ -1,41 +1,66 @@
 // SPDX-License-Identifier: MIT
 /** `unix:PATH`: a socket that listens; one client at a time, and the next one when it has gone. */
 
-import { accessSync, constants, lstatSync, readFileSync, rmSync } from "node:fs";
-import { createServer, type Socket } from "node:net";
+import { accessSync, closeSync, constants, lstatSync, readFileSync, rmSync } from "node:fs";
 import { dirname, resolve } from "node:path";
-import { messageOf } from "../base/errors.js";
-import { streamSink } from "./output.js";
+import { Descriptor } from "./descriptor.js";
 import type { ChardevRights, StreamChardev } from "./stream.js";
 
 /** Throws where the socket can't be made. */
-export function openUnix(chardev: StreamChardev, path: string, { log }: ChardevRights): void {
+export function openUnix(chardev: StreamChardev, path: string, rights: ChardevRights): void {
+  const { log, io, keeper } = rights;
+  const listener = new Descriptor(io, keeper.take("listener") ?? listen(path, rights));
+  let client: Descriptor | null = null;
+  /** It will say no more. */
+  let silent = false;
+  const serve = (fd: number): void => {
+    client = new Descriptor(io, fd);
+    silent = false;
+    chardev.connect(client, client, "socket");
+    log.debug({ socket: path }, "client connected");
+  };
+  const gone = (): void => {
+    keeper.forget("client");
+    chardev.disconnect();
+    client?.close();
+    client = null;
+    log.debug({ socket: path }, "client gone");
+  };
+  const accept = (): void => {
+    for (let fd = io.accept(listener.fd); fd >= 0; fd = io.accept(listener.fd)) {
+      // One that has gone may have said more than the device has room for; it does not keep the next one out.
+      if (client !== null && io.hungUp(client.fd)) gone();
+      if (client !== null) {
+        closeSync(fd);
+        continue;
+      }
+      keeper.keep("client", fd);
+      serve(fd);
+    }
+    listener.whenReadable(accept);
+  };
+  // One that has ended its side may still listen (`echo reboot | nc -U`), and one that takes no more may have said something.
+  chardev.onEnd = (which) => {
+    if (which === "input") silent = true;
+    if (silent && client !== null && (which === "output" || io.hungUp(client.fd))) gone();
+  };
+  const served = keeper.take("client");
+  if (served !== null) serve(served);
+  listener.whenReadable(accept);
+  chardev.onClose(() => {
+    for (const end of ["client", "listener"]) keeper.forget(end);
+    client?.close();
+    listener.close();
+    if (!keeper.leaving) rmSync(path, { force: true });
+  });
+}
+
+function listen(path: string, { io, keeper }: ChardevRights): number {
   accessSync(dirname(path), constants.W_OK);
   removeOldSocket(path);
-  let client: Socket | null = null;
-  const server = createServer((socket) => {
-    socket.on("error", () => {}); // "close" follows, and tells all
-    if (client !== null) {
-      socket.destroy();
-      return;
-    }
-    client = socket;
-    chardev.connect(socket, streamSink(socket));
-    log.debug({ socket: path }, "client connected");
-    socket.on("close", () => {
-      client = null;
-      chardev.connect(null, null);
-      log.debug({ socket: path }, "client gone");
-    });
-  });
-  server.on("error", (error) => log.info({ socket: path, error: messageOf(error) }, "socket lost"));
-  server.listen(path);
-  chardev.onClose(() => {
-    client?.destroy();
-    server.close();
-  });
-  // Node.js tells why only later; that it failed is known now, while start-up can still be refused.
-  if (!server.listening) throw new Error(`cannot listen on ${path}`);
+  const fd = io.listen(path);
+  keeper.keep("listener", fd);
+  return fd;
 }
 
 /** A socket that a killed process left behind is in the way; anything else there is somebody's. */

@@ -10,6 +10,7 @@ import { findGuest } from "../launch/guest.js";
 import { ServiceKeys } from "../launch/keys.js";
 import { openStore } from "../launch/store.js";
 import { type Logger, openLog } from "../observe/log.js";
+import { DescriptorStore } from "../xen/descriptor-store.js";
 import { openAdapter } from "../xen/ffi/index.js";
 import { NativeXen } from "../xen/native.js";
 import { SdNotify } from "../xen/sd-notify.js";
@@ -63,7 +64,8 @@ export async function run(flags: RunFlags): Promise<number> {
 
     async function begin(uuid: string): Promise<Session> {
       try {
-        return new Session({ ...plan.session, uuid }, xen, ffi, log, (error) => ending.eventsLost(error));
+        const descriptors = new DescriptorStore(supervisor);
+        return new Session({ ...plan.session, uuid, descriptors }, xen, ffi, log, (error) => ending.eventsLost(error));
       } catch (error) {
         supervisor?.send({ STATUS: messageOf(error) });
         // Another process serves this guest: what it says of itself stays.

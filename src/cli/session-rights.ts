@@ -2,16 +2,19 @@
 /** What devices may use, made of what a session has. */
 
 import { messageOf } from "../base/errors.js";
-import { type ChardevBackend, openChardev } from "../chardev/index.js";
+import { type ChardevBackend, type Keeper, openChardev } from "../chardev/index.js";
 import type { Engine } from "../ioreq/engine.js";
 import type { ForeignMemory } from "../memory/guest-memory.js";
 import type { GuestEvents } from "../observe/guest-events.js";
 import type { Logger } from "../observe/log.js";
 import type { Chardev, DeviceLog, Dma } from "../pci/define.js";
 import type { PciFunction } from "../pci/function.js";
-import type { DeviceRights } from "../pci/rights.js";
+import type { ChardevRequest, DeviceRights } from "../pci/rights.js";
+import { DescriptorStore, storeName } from "../xen/descriptor-store.js";
+import { errnoName } from "../xen/errno.js";
 import type { FfiAdapter } from "../xen/ffi/table.js";
-import { openPty } from "../xen/pty.js";
+import { openPtyLine } from "../xen/pty.js";
+import { StreamIo } from "../xen/stream-io.js";
 
 export interface RightsParts {
   readonly ffi: FfiAdapter;
@@ -19,6 +22,8 @@ export interface RightsParts {
   readonly events: GuestEvents;
   readonly memory: ForeignMemory;
   readonly engine: Engine;
+  /** Terminals that outlive the process; without, they go with it. */
+  readonly descriptors?: DescriptorStore | undefined;
 }
 
 /** A chardev of a function, as it was asked for, and what the other side opens where that was not said. */
@@ -29,10 +34,15 @@ export interface OpenChardev {
 
 export class SessionRights implements DeviceRights {
   readonly #parts: RightsParts;
+  readonly #io: StreamIo;
+  readonly #descriptors: DescriptorStore;
   readonly #chardevs = new Map<PciFunction, Array<{ spec: string; backend: ChardevBackend }>>();
 
+  /** Throws ADDON_MISSING. */
   constructor(parts: RightsParts) {
     this.#parts = parts;
+    this.#io = new StreamIo(parts.ffi);
+    this.#descriptors = parts.descriptors ?? new DescriptorStore(null, {});
   }
 
   host(work: () => void): void {
@@ -56,14 +66,37 @@ export class SessionRights implements DeviceRights {
     };
   }
 
-  chardev(fn: PciFunction, spec: string): Chardev {
-    const backend = openChardev(spec, {
-      openPty: () => openPty(this.#parts.ffi),
-      log: this.log(fn),
-      host: (work) => this.host(work),
-    });
+  chardev(fn: PciFunction, { option, spec, state }: ChardevRequest): Chardev {
+    const backend = openChardev(
+      spec,
+      {
+        openPty: (master, terminal) => openPtyLine(this.#parts.ffi, master, terminal),
+        io: this.#io,
+        keeper: this.#keeper(fn, option),
+        log: this.log(fn),
+        host: (work: () => void) => this.host(work),
+      },
+      state,
+    );
     this.#chardevs.set(fn, [...(this.#chardevs.get(fn) ?? []), { spec, backend }]);
     return backend;
+  }
+
+  #keeper(fn: PciFunction, option: string): Keeper {
+    const store = this.#descriptors;
+    const name = (end: string): string => storeName(fn.plan.path, option, end);
+    return {
+      take: (end) => store.take(name(end)),
+      keep: (end, fd) => {
+        const errno = store.keep(name(end), fd);
+        if (errno === 0) return;
+        this.#parts.log.warn({ device: fn.label, errno: errnoName(errno), end }, "the supervisor keeps no descriptor");
+      },
+      forget: (end) => store.forget(name(end)),
+      get leaving() {
+        return store.leaving;
+      },
+    };
   }
 
   /** Those that go somewhere. */
@@ -85,7 +118,13 @@ export class SessionRights implements DeviceRights {
     }
   }
 
+  /** Another process goes on: what releaseAll() closes from now on is still kept for it. */
+  leave(): void {
+    this.#descriptors.leave();
+  }
+
   releaseAll(): void {
     for (const fn of [...this.#chardevs.keys()]) this.release(fn);
+    this.#descriptors.forgetAll();
   }
 }

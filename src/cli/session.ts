@@ -24,6 +24,7 @@ import { PciTree } from "../pci/tree.js";
 import type { HostWindows } from "../pci/windows.js";
 import { type Arena, HOST_RECORD, PHASE, SERVER_STATE } from "../state/arena.js";
 import type { ArenaLayout } from "../state/layout.js";
+import type { DescriptorStore } from "../xen/descriptor-store.js";
 import type { FfiAdapter } from "../xen/ffi/table.js";
 import type { BufioreqMode, XenHost } from "../xen/host.js";
 import { controlCommands } from "./control-commands.js";
@@ -42,6 +43,8 @@ export interface SessionOptions {
   /** The directory that has one directory per domain. */
   readonly stateDir: string;
   readonly verbosity: number;
+  /** What the supervisor keeps for the process that comes next. */
+  readonly descriptors?: DescriptorStore;
 }
 
 export class Session {
@@ -96,7 +99,14 @@ export class Session {
       this.#down.defer("stop the server", () => this.server.stop());
       if (options.verbosity >= 2) this.server.engine.observer = new AccessLog(log, this.tree, options.verbosity >= 3);
       const { engine } = this.server;
-      this.rights = new SessionRights({ ffi, log, events: this.events, memory: this.#memory, engine });
+      this.rights = new SessionRights({
+        ffi,
+        log,
+        events: this.events,
+        memory: this.#memory,
+        engine,
+        descriptors: options.descriptors,
+      });
       this.#down.defer("close the chardevs", () => this.rights.releaseAll());
       this.hotplug = new Hotplug(this.tree, plan.hosts, arena, this.rights);
       this.tree.connect(this.#pciHost());
@@ -156,6 +166,7 @@ export class Session {
   /** Let go of everything but what the guest has of it: another process goes on. Requests wait for that. */
   leave(): void {
     this.#state.keep = true;
+    this.rights.leave();
     this.server.leave();
     this.stop();
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /**
  * pci-serial: one 16550A behind PCI, with its FIFOs, interrupts and loopback.
- * What is sent goes to the chardev at once, so the transmitter is always empty.
+ * What is sent goes to the chardev at once, so the transmitter is empty unless a slow reader keeps the line busy.
  *
  * Source: National PC16550D data sheet; ids from QEMU docs/specs/pci-serial.rst.
  */
@@ -70,6 +70,7 @@ export const pciSerial = definePciDevice({
     fifo: { bytes: FIFO_SIZE },
     count: "int32",
     transmitted: "int32",
+    busy: "int32",
     timedOut: "int32",
   },
   timers: ["timeout"],
@@ -84,6 +85,9 @@ export const pciSerial = definePciDevice({
       () => (looped() ? 0 : capacity() - state.count),
       (byte) => receive(byte),
     );
+    line.onReady(() => {
+      if (state.busy !== 0) transmitterEmpty();
+    });
 
     // -- interrupts: the cause of highest priority, and the line -----------------------------
     // OUT2 does not gate the line: that is how the PC wires its own ports, and PCI cards don't.
@@ -115,6 +119,19 @@ export const pciSerial = definePciDevice({
     function send(byte: number): void {
       if (looped()) receive(byte);
       else line.write(byte);
+      if (looped() || line.ready) {
+        transmitterEmpty();
+        return;
+      }
+      // The line takes a FIFO's worth and more all the same: for that much the guest has not looked again.
+      state.busy = 1;
+      state.transmitted = 0;
+      reg.LSR.value &= ~LSR.empty;
+      update();
+    }
+    function transmitterEmpty(): void {
+      state.busy = 0;
+      reg.LSR.value |= LSR.empty;
       state.transmitted = 1; // sent, and empty again
       update();
     }
@@ -164,7 +181,7 @@ export const pciSerial = definePciDevice({
         return;
       }
       // Enabling the transmitter's interrupt while it is empty raises it.
-      if ((raw & ~state.enabled & IER.transmitted) !== 0) state.transmitted = 1;
+      if ((raw & ~state.enabled & IER.transmitted) !== 0 && state.busy === 0) state.transmitted = 1;
       state.enabled = raw & 0x0f;
       update();
     });

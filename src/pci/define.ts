@@ -131,8 +131,19 @@ export interface Timer {
 
 /** A stream of bytes to and from the outside: stdio, pty, file, unix socket. */
 export interface Chardev {
-  /** Send one byte. Bytes the other side can't take yet wait, up to 64 KiB; what comes then is dropped, and told. */
+  /**
+   * Send one byte, with this transaction: undone, nothing was sent. Bytes the other side can't take yet wait in the arena,
+   * up to 16 KiB, and outlive the process; what comes then is dropped, and told.
+   */
   write(byte: number): void;
+  /**
+   * False while much waits: a device that can let its guest wait should, after 64 more bytes at most. It is true
+   * again once half is sent, and also where nobody is there or somebody has not read for a second: then what does not
+   * fit is dropped, and the guest goes on.
+   */
+  readonly ready: boolean;
+  /** It is ready again, or an earlier process may have left off where it was not. Runs as a transaction of its own. */
+  onReady(handler: () => void): void;
   /** Bytes from outside. `room()` says how many the device can take now; others wait. */
   onReceive(room: () => number, take: (byte: number) => void): void;
   /** Tell the backend that room may have grown. */

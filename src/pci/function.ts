@@ -15,7 +15,7 @@ import { Decoder, type Space } from "./decode.js";
 import type { Intx } from "./define.js";
 import { Messages, type SendMessage } from "./messages.js";
 import type { FunctionPlan } from "./plan.js";
-import { type DeviceRights, rightsWhile } from "./rights.js";
+import { chardevRequest, type DeviceRights, rightsWhile } from "./rights.js";
 import { BridgeSlot } from "./slot.js";
 import { TimerSet } from "./timers.js";
 
@@ -161,7 +161,7 @@ export class PciFunction {
       dma: rights.dma(this),
       log: rights.log(this),
       host: rights.host,
-      chardev: (option) => rights.chardev(this, String(options[option] ?? "null")),
+      chardev: (option) => rights.chardev(this, chardevRequest(this.plan, this.#arena, option)),
     });
   }
 

@@ -13,6 +13,7 @@ import {
   LayoutBuilder,
   type PlaceDescription,
 } from "../state/layout.js";
+import { placeChardev } from "./chardev-state.js";
 import type { OptionValues, PciDevice } from "./define.js";
 import { type FunctionTables, functionTables, type Standing } from "./header.js";
 import { MESSAGE_STATE_BYTES } from "./messages.js";
@@ -66,6 +67,8 @@ export interface FunctionPlan {
     readonly intx: number;
     /** See MESSAGE_STATE_BYTES. */
     readonly messages: number;
+    /** By option; see chardev-state.ts. Those that go nowhere have none. */
+    readonly chardevs: Readonly<Record<string, number>>;
   };
 }
 
@@ -142,6 +145,11 @@ export function planFunction(builder: LayoutBuilder, place: FunctionPlace, multi
       places: [{ name: "pending", at: 0, width: 4, kind: "number" }],
       length: MESSAGE_STATE_BYTES,
     }),
+    chardevs: Object.fromEntries(
+      chardevOptions(device, options).map((option) => {
+        return [option, placeGroup(builder, entry, `chardev.${option}`, placeChardev())];
+      }),
+    ),
   };
   return {
     path,
@@ -157,6 +165,10 @@ export function planFunction(builder: LayoutBuilder, place: FunctionPlace, multi
     romSize: romSize(rom.length),
     at,
   };
+}
+
+function chardevOptions({ options: rows = {} }: PciDevice, options: OptionValues): string[] {
+  return Object.keys(rows).filter((key) => rows[key]?.kind === "chardev" && (options[key] ?? "null") !== "null");
 }
 
 function placeGroup(

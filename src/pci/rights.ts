@@ -2,14 +2,34 @@
 /** What the world below gives a tree of devices: the server and the command line fill it in. */
 
 import type { Sbdf } from "../base/ids.js";
+import type { Arena } from "../state/arena.js";
+import { ChardevState } from "./chardev-state.js";
 import type { Chardev, DeviceLog, Dma } from "./define.js";
 import type { PciFunction } from "./function.js";
+import type { FunctionPlan } from "./plan.js";
+
+/** A line to the outside, as a device asks for it. */
+export interface ChardevRequest {
+  /** The option's name. */
+  readonly option: string;
+  /** What the operator wrote. */
+  readonly spec: string;
+  /** Null where the specification goes nowhere ("null"). */
+  readonly state: ChardevState | null;
+}
+
+/** The state of a line outlives a reset of its function: what was sent is on its way. */
+export function chardevRequest({ at, options }: FunctionPlan, arena: Arena, option: string): ChardevRequest {
+  const place = at.chardevs[option];
+  const state = place === undefined ? null : new ChardevState(arena, place);
+  return { option, spec: String(options[option] ?? "null"), state };
+}
 
 /** Where rights of devices come from. */
 export interface DeviceRights {
   dma(fn: PciFunction): Dma;
   log(fn: PciFunction): DeviceLog;
-  chardev(fn: PciFunction, spec: string): Chardev;
+  chardev(fn: PciFunction, request: ChardevRequest): Chardev;
   /** Run work as a transaction of its own. */
   host(work: () => void): void;
   /** The function has gone: close what was opened for it. */
@@ -30,7 +50,7 @@ export function rightsWhile(there: () => boolean, rights: DeviceRights): DeviceR
       };
     },
     log: (fn) => rights.log(fn),
-    chardev: (fn, spec) => rights.chardev(fn, spec),
+    chardev: (fn, request) => rights.chardev(fn, request),
     host: (work) => {
       if (there()) rights.host(work);
     },

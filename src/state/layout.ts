@@ -19,7 +19,7 @@ export interface PlaceDescription {
 
 /** What it names, and the bytes that are its own: nobody else has a place between them. */
 export interface GroupDescription extends Extent {
-  /** "config", "bar0", "rom", "state", "timers". */
+  /** "config", "bar0", "rom", "state", "timers", "chardev.chardev". */
   name: string;
   places: PlaceDescription[];
 }

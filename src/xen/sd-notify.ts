@@ -5,12 +5,18 @@
  * Source: sd_notify(3), systemd.service(5) WatchdogSec=.
  */
 
+import { loadAddon } from "./addon.js";
 import { callFailed } from "./errno.js";
 import type { Bound, FfiAdapter } from "./ffi/table.js";
 import { AF_UNIX, libc, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_DGRAM, SUN_PATH_SIZE } from "./tables/libc.js";
 
 export type Notification = Readonly<
-  Partial<Record<"READY" | "STOPPING" | "STATUS" | "WATCHDOG" | "ERRNO", string | 1>>
+  Partial<
+    Record<
+      "READY" | "STOPPING" | "STATUS" | "WATCHDOG" | "ERRNO" | "FDSTORE" | "FDSTOREREMOVE" | "FDNAME" | "FDPOLL",
+      string | 1
+    >
+  >
 >;
 
 /** Whether a supervisor started this process that wants to hear of it. */
@@ -45,10 +51,14 @@ export class SdNotify {
 
   /** Returns 0, or the errno: a supervisor that does not listen must not end the service. Never blocks. */
   send(notification: Notification): number {
-    const text = Object.entries(notification).map(([key, value]) => `${key}=${String(value).replaceAll("\n", " ")}`);
-    const bytes = Buffer.from(text.join("\n"));
+    const bytes = encode(notification);
     const sent = this.#libc.send(this.#fd, bytes, bytes.length, MSG_DONTWAIT | MSG_NOSIGNAL);
     return Number(sent) < 0 ? this.#ffi.errno() : 0;
+  }
+
+  /** The same, with a descriptor, of which the supervisor has a duplicate then. Throws ADDON_MISSING. */
+  sendDescriptor(notification: Notification, fd: number): number {
+    return loadAddon().sendDescriptor(this.#fd, encode(notification), fd);
   }
 
   close(): void {
@@ -56,6 +66,13 @@ export class SdNotify {
     this.#fd = -1;
   }
 }
+
+const encode = (notification: Notification): Buffer =>
+  Buffer.from(
+    Object.entries(notification)
+      .map(([key, value]) => `${key}=${String(value).replaceAll("\n", " ")}`)
+      .join("\n"),
+  );
 
 /** How often systemd wants to hear WATCHDOG=1, in ms, or null when it doesn't. Source: sd_watchdog_enabled(3). */
 export function watchdogPeriod(environment: NodeJS.ProcessEnv = process.env): number | null {

@@ -36,11 +36,17 @@ test("a file that can't be opened is refused by name", () => {
 const PROGRAM = `
   const { openChardev } = require(${JSON.stringify(join(__dirname, "../../src/chardev/index.js"))});
   const tell = (what) => process.stderr.write(what + "\\n");
-  const parts = { log: { info: (_, what) => tell(what), debug() {}, guest: tell }, host: (work) => work() };
-  const line = openChardev("stdio", parts);
+  const { StreamIo } = require(${JSON.stringify(join(__dirname, "../../src/xen/stream-io.js"))});
+  const { openAdapter } = require(${JSON.stringify(join(__dirname, "../../src/xen/ffi/index.js"))});
+  const { chardevArena, transact } = require(${JSON.stringify(join(__dirname, "fixture.js"))});
+  const { arena, state } = chardevArena();
+  const host = (work) => transact(arena, work);
+  const log = { info: (_, what) => tell(what), debug() {}, guest: tell };
+  const keeper = { take: () => null, keep() {}, forget() {}, leaving: false };
+  const parts = { log, io: new StreamIo(openAdapter()), keeper, host };
+  const line = openChardev("stdio", parts, state);
   line.onReceive(() => 3, (byte) => line.write(byte ^ 0x20));
-  try { openChardev("stdio", parts); } catch (error) { tell(error.message); }
-  setInterval(() => line.poll(), 1);
+  try { openChardev("stdio", parts, state); } catch (error) { tell(error.message); }
   tell("ready");
 `;
 

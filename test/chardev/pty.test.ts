@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 import { closeSync, constants, openSync, readSync, writeSync } from "node:fs";
-import { Line, until } from "./fixture.js";
+import { counting, Line, until } from "./fixture.js";
 
 function build() {
   const line = new Line("pty");
@@ -33,7 +33,7 @@ function build() {
 test("bytes go both ways, all 256 of them, without echo", async () => {
   const { line, fd, read, readUntil, end } = build();
   const all = Array.from({ length: 256 }, (_, i) => String.fromCharCode(i)).join("");
-  for (const byte of Buffer.from(all, "latin1")) line.chardev.write(byte);
+  line.send(all);
   expect(await readUntil(256)).toBe(all);
   writeSync(fd, Buffer.from(all, "latin1"));
   await until(() => line.received.length === 256);
@@ -44,7 +44,7 @@ test("bytes go both ways, all 256 of them, without echo", async () => {
 
 test("a reader that stands still stops nobody, and gets all of it up to the bound", async () => {
   const { line, readUntil, end } = build();
-  const text = Array.from({ length: 50_000 }, (_, i) => String.fromCharCode(97 + (i % 26))).join("");
+  const text = Array.from({ length: 16_000 }, (_, i) => String.fromCharCode(97 + (i % 26))).join("");
   line.send(text);
   let ticks = 0;
   const clock = setInterval(() => {
@@ -53,6 +53,16 @@ test("a reader that stands still stops nobody, and gets all of it up to the boun
   await until(() => ticks > 20);
   clearInterval(clock);
   expect(await readUntil(text.length)).toBe(text);
+  expect(line.said).not.toContain("output dropped: nobody takes it");
+  end();
+});
+
+test("a reader that is slow gets everything from a device that waits for it", async () => {
+  const { line, readUntil, end } = build();
+  const text = counting(200_000);
+  const sent = line.sendAll(text);
+  expect(await readUntil(text.length)).toBe(text);
+  await sent;
   expect(line.said).not.toContain("output dropped: nobody takes it");
   end();
 });

@@ -110,6 +110,40 @@ test("a client that does not read costs the bound and no more; afterwards the li
   expect(received().length).toBeLessThan(sent);
 });
 
+test("a client that has said all it wants to say still hears the answer", async () => {
+  const { line, path } = listen();
+  const socket = createConnection({ path, allowHalfOpen: true });
+  sockets.push(socket);
+  let heard = "";
+  socket.on("data", (chunk) => {
+    heard += String(chunk);
+  });
+  socket.end("question");
+  await until(() => line.received === "question");
+  await turn();
+  line.send("answer");
+  await until(() => heard === "answer");
+  socket.destroy();
+  await turn();
+  // That it has gone shows when the next one comes.
+  await connect(path);
+  await until(() => line.said.filter((what) => what === "client connected").length === 2);
+});
+
+test("a client that said more than the device takes, and went, does not keep the next one out", async () => {
+  const { line, path } = listen();
+  line.room = 1;
+  const { socket } = await connect(path);
+  socket.write("a lot");
+  await until(() => line.received === "a");
+  socket.destroy();
+  await turn();
+  const next = await connect(path);
+  line.makeRoom(100);
+  next.socket.write("b");
+  await until(() => line.received === "ab");
+});
+
 test("closing takes the socket away", async () => {
   const { line, path } = listen();
   expect(existsSync(path)).toBe(true);

@@ -106,6 +106,61 @@ describe("sending", () => {
   });
 });
 
+describe("sending to a slow reader", () => {
+  test("the transmitter is full while the line is busy, and empty with an interrupt when it is ready", () => {
+    const { machine, read, write, line, cause } = build();
+    write("FCR", 0x01);
+    write("IER", 0x02);
+    cause();
+    line();
+    machine.lineReady = false;
+    write("DATA", 0x61);
+    expect([read("LSR"), cause(), line()]).toEqual([0, NONE, []]);
+    machine.lineIsReady();
+    expect([read("LSR"), line(), cause(), cause()]).toEqual([EMPTY, ["raise"], TRANSMITTED, NONE]);
+    expect(machine.sent).toEqual([0x61]);
+  });
+
+  test("what the guest had begun goes out all the same", () => {
+    const { machine, write } = build();
+    machine.lineReady = false;
+    for (let i = 0; i < 16; i += 1) write("DATA", i);
+    expect(machine.sent).toHaveLength(16);
+  });
+
+  test("enabling the interrupt raises nothing until then", () => {
+    const { machine, write, line } = build();
+    machine.lineReady = false;
+    write("DATA", 0x61);
+    write("IER", 0x02);
+    expect(line()).toEqual([]);
+    machine.lineIsReady();
+    expect(line()).toEqual(["raise"]);
+  });
+
+  test("that the line is ready means nothing to a guest that does not wait", () => {
+    const { machine, read, write, line, cause } = build();
+    write("IER", 0x02);
+    cause();
+    line();
+    machine.lineIsReady();
+    expect([read("LSR"), cause(), line()]).toEqual([EMPTY, NONE, []]);
+  });
+
+  test("another process finds the guest waiting, and tells it", () => {
+    const first = build();
+    first.machine.lineReady = false;
+    first.write("IER", 0x02);
+    first.cause();
+    first.write("DATA", 0x61);
+    const heir = build();
+    heir.machine.restore(first.machine.data());
+    expect(heir.read("LSR")).toBe(0);
+    heir.machine.lineIsReady();
+    expect([heir.read("LSR"), heir.line()]).toEqual([EMPTY, ["raise"]]);
+  });
+});
+
 describe("receiving without FIFOs", () => {
   test("one byte at a time; the next waits outside until it is read", () => {
     const { read, write, receive, cause, line } = build();

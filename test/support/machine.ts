@@ -62,6 +62,9 @@ export class Machine {
   readonly released: string[] = [];
   /** Bytes that devices sent to their chardev. */
   readonly sent: number[] = [];
+  /** Whether their chardev takes more; and what tells them that it does again. */
+  lineReady = true;
+  lineIsReady: () => void = () => {};
   /** Guest RAM from address 0. */
   readonly ram = new Uint8Array(0x10_0000);
   readonly notified: number[] = [];
@@ -145,6 +148,7 @@ export class Machine {
   }
 
   #attach(memory: GuestMemory): DeviceRights {
+    const lineReady = (): boolean => this.lineReady;
     const rights: DeviceRights = {
       dma: (fn) => ({
         read: (gpa, target) => fn.busMaster && memory.read(BigInt(gpa), target),
@@ -154,6 +158,15 @@ export class Machine {
       host: (work) => this.engine.host(work),
       chardev: () => ({
         write: (byte) => this.sent.push(byte),
+        get ready() {
+          return lineReady();
+        },
+        onReady: (handler) => {
+          this.lineIsReady = () => {
+            this.lineReady = true;
+            this.engine.host(handler);
+          };
+        },
         onReceive: (room, take) => {
           this.receive = (bytes) => {
             const count = Math.min(room(), bytes.length);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** The few functions of the C library that Node.js lacks: mapping a file, a pseudo terminal, datagrams between processes. */
+/** The few functions of the C library that Node.js lacks: mapping a file, a pseudo terminal, sockets between processes. */
 
 import { libraryTable } from "../ffi/table.js";
 
@@ -19,6 +19,10 @@ export const libc = libraryTable({
     ptsname_r: { returns: "int", takes: ["int", "buffer", "u64"] },
     socket: { returns: "int", takes: ["int", "int", "int"] },
     connect: { returns: "int", takes: ["int", "buffer", "u32"] },
+    bind: { returns: "int", takes: ["int", "buffer", "u32"] },
+    listen: { returns: "int", takes: ["int", "int"] },
+    accept4: { returns: "int", takes: ["int", "buffer", "buffer", "int"] },
+    poll: { returns: "int", takes: ["buffer", "u64", "int"] },
     send: { returns: "i64", takes: ["int", "buffer", "u64", "int"] },
     close: { returns: "int", takes: ["int"] },
   },
@@ -38,10 +42,15 @@ export const PROT_WRITE = 2;
 export const MAP_SHARED = 1;
 /** Source: Linux include/linux/socket.h, include/linux/net.h; the size of struct sockaddr_un's path is in unix(7). */
 export const AF_UNIX = 1;
+export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
+export const SOCK_NONBLOCK = 0o4000;
 export const SOCK_CLOEXEC = 0o2000000;
 export const MSG_DONTWAIT = 0x40;
 export const MSG_NOSIGNAL = 0x4000;
 export const SUN_PATH_SIZE = 108;
+/** Source: Linux include/uapi/asm-generic/poll.h; struct pollfd is in poll(2). */
+export const POLLHUP = 0x10;
+export const POLLFD = { size: 8, fd: 0, events: 4, revents: 6 } as const;
 /** mmap's MAP_FAILED, as an address. */
 export const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
