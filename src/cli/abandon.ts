@@ -8,7 +8,9 @@ import { Teardown } from "../base/teardown.js";
 import { Access } from "../bus/access.js";
 import type { Bus, GuestMemory } from "../ioreq/bus.js";
 import { IoreqServer } from "../ioreq/server.js";
+import { ServiceKeys } from "../launch/keys.js";
 import { unitOf } from "../launch/service.js";
+import { openStore } from "../launch/store.js";
 import type { Arena } from "../state/arena.js";
 import { openAdapter } from "../xen/ffi/index.js";
 import type { XenHost } from "../xen/host.js";
@@ -22,7 +24,7 @@ export interface AbandonFlags {
 }
 
 /** Prints what was done. Throws DOMAIN_SERVED while a process serves the guest, NOTHING_LEFT, what XenHost throws. */
-export function abandon(number: number, flags: AbandonFlags): void {
+export async function abandon(number: number, flags: AbandonFlags): Promise<void> {
   const domid = domId(number);
   if (flags.unlessRestarting === true && isRestarting(domid)) return;
   const ffi = openAdapter();
@@ -44,6 +46,8 @@ export function abandon(number: number, flags: AbandonFlags): void {
     try {
       const answered = end(xen, domid, arena);
       state.discard();
+      const store = await openStore();
+      if (store !== null) await new ServiceKeys(store, domid).stopped().finally(() => store.close());
       process.stdout.write(`${answered}\n`);
     } finally {
       xen.close();

@@ -27,11 +27,15 @@ export interface Served {
   readonly ioservid: IoservId;
   readonly store: XenStore | null;
   readonly supervisor: SdNotify | null;
+  /** It has given up xenstore, so Xen is asked. */
+  readonly confined: boolean;
 }
 
 const SIGNALS: readonly NodeJS.Signals[] = ["SIGTERM", "SIGINT", "SIGHUP"];
 /** How often Xen is asked whether the guest is still there, once xenstore can't tell any more. */
 const ASK_XEN_MS = 2000;
+/** The same where xenstore is not there to tell: until then the dead domain's memory can't be freed. */
+const ASK_XEN_CONFINED_MS = 500;
 
 export class Ending {
   /** Settles once, with the first that came. */
@@ -61,7 +65,8 @@ export class Ending {
   /** From now on the guest's end is an ending, and the supervisor hears that we are alive. */
   watch(served: Served): void {
     this.#served = served;
-    const { store, domid, supervisor } = served;
+    const { store, domid, supervisor, confined } = served;
+    if (confined) this.#every(ASK_XEN_CONFINED_MS, () => this.#askXen());
     if (store !== null) {
       const failed = (error: unknown): void => this.#log.warn({ err: messageOf(error) }, "xenstore does not answer");
       watchForEnd(store, domid, () => this.#guestEnded(), failed).catch(failed);
@@ -78,8 +83,9 @@ export class Ending {
   eventsLost(error: Error): void {
     const gone = (guestGone: boolean): void =>
       this.#end({ why: messageOf(error), exitCode: guestGone ? 0 : FAULT, guestGone, forNext: !guestGone });
-    const { store, domid } = this.#served ?? {};
-    if (store == null || domid === undefined) gone(true);
+    const { store, domid, confined = false } = this.#served ?? {};
+    if (confined) gone(this.#hasEnded());
+    else if (store == null || domid === undefined) gone(true);
     else
       store.isIntroduced(domid).then(
         (introduced) => gone(!introduced),
@@ -95,14 +101,18 @@ export class Ending {
     this.#end({ why: "the guest has ended", exitCode: 0, guestGone: true, forNext: false });
   }
 
-  /** With a domain Xen ends its ioreq servers, also while its pages are still in use. */
   #askXen(): void {
+    if (this.#hasEnded()) this.#guestEnded();
+  }
+
+  /** With a domain Xen ends its ioreq servers, also while its pages are still in use. */
+  #hasEnded(): boolean {
     const { xen, domid, ioservid } = this.#served as Served;
     try {
       xen.bufioreqPort(domid, ioservid);
+      return false;
     } catch (error) {
-      const ended = hasCode(error, "XEN_DOMAIN_GONE") || (error as IoreqdError).details?.["errno"] === "ENOENT";
-      if (ended) this.#guestEnded();
+      return hasCode(error, "XEN_DOMAIN_GONE") || (error as IoreqdError).details?.["errno"] === "ENOENT";
     }
   }
 

@@ -31,6 +31,7 @@ export interface RunFlags {
   ffi?: AdapterName;
   verbose: number;
   logFormat?: LogFormat;
+  confine?: boolean;
 }
 
 export interface RunPlan {

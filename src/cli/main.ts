@@ -60,6 +60,7 @@ export function program(exit: (code: number) => void): Command {
       0,
     )
     .addOption(new Option("--log-format <format>", "default: pretty on a terminal").choices(["auto", "json", "pretty"]))
+    .option("--confine", "give up root, other domains and xenstore before the guest's first request is read")
     .action(async (flags) => exit(await (await import("./run.js")).run(flags)));
 
   ioreqd

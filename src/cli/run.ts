@@ -14,6 +14,7 @@ import { DescriptorStore } from "../xen/descriptor-store.js";
 import { openAdapter } from "../xen/ffi/index.js";
 import { NativeXen } from "../xen/native.js";
 import { SdNotify } from "../xen/sd-notify.js";
+import { confine } from "./confine.js";
 import { Ending } from "./ending.js";
 import { gather, type RunFlags } from "./gather.js";
 import { functionSummary, Session } from "./session.js";
@@ -29,6 +30,7 @@ export async function run(flags: RunFlags): Promise<number> {
   const { domid, devices } = plan.session;
   // What the operator got wrong is told before anything is opened. A guest that was served before has its devices.
   if (!existsSync(statePath(plan.session.stateDir, domid))) devices();
+  const confined = flags.confine === true;
   const log = openLog(plan.log);
   const ffi = openAdapter(plan.ffi);
   const xen = new NativeXen(ffi);
@@ -41,8 +43,14 @@ export async function run(flags: RunFlags): Promise<number> {
       const uuid = store === null ? "" : (await findGuest(store, domid)).uuid;
       const session = await begin(uuid);
       try {
-        ending.watch({ xen, domid, ioservid: session.server.id, store, supervisor });
-        await keys?.running(session.server.id, version());
+        if (confined) {
+          await keys?.running(session.server.id, version());
+          store?.close();
+          confine(xen, domid);
+        }
+        session.serve();
+        ending.watch({ xen, domid, ioservid: session.server.id, store: confined ? null : store, supervisor, confined });
+        if (!confined) await keys?.running(session.server.id, version());
         announce(log, session, domid);
         supervisor?.send({ READY: 1, STATUS: `serving domain ${domid}: ${session.tree.functions.length} functions` });
         const { why, exitCode, guestGone, forNext } = await ending.happened;
@@ -50,9 +58,12 @@ export async function run(flags: RunFlags): Promise<number> {
         supervisor?.send({ STOPPING: 1, STATUS: why });
         if (forNext) session.leave();
         else session.stop();
-        await (guestGone ? keys?.removeAll() : keys?.stopped())?.catch((error) =>
-          log.warn({ err: messageOf(error) }, "xenstore keys not removed"),
-        );
+        // Without xenstore that is left to libxl, which removes the keys of a guest that has ended, and to the unit.
+        if (!confined) {
+          await (guestGone ? keys?.removeAll() : keys?.stopped())?.catch((error) =>
+            log.warn({ err: messageOf(error) }, "xenstore keys not removed"),
+          );
+        }
         log.info({ ...session.server.counters.toJSON(), unclaimed: session.tree.unclaimed }, "stopped");
         return exitCode;
       } finally {

@@ -61,7 +61,7 @@ export class Session {
   readonly #xen: XenHost;
 
   /**
-   * Create everything and serve. `lost` is called when the domain is gone.
+   * Create everything that serve() needs. `lost` is called when the domain is gone.
    * Throws IoreqdError, with everything undone.
    */
   constructor(options: SessionOptions, xen: XenHost, ffi: FfiAdapter, log: Logger, lost: (error: Error) => void) {
@@ -119,6 +119,15 @@ export class Session {
       this.#listen();
       // A function that Xen refuses is a reason not to start; later the tree counts it and goes on.
       if (left === null) this.tree.claimFunctions();
+    } catch (error) {
+      this.stop();
+      throw error;
+    }
+  }
+
+  /** From now on the guest is answered. Throws IoreqdError, with everything undone. */
+  serve(): void {
+    try {
       this.server.start();
       this.#state.keep = false;
     } catch (error) {

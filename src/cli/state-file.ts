@@ -38,7 +38,8 @@ export class StateFile {
     const lock = lockFile(ffi, join(dirname(this.path), "lock"));
     if (lock === null) throw this.#served();
     down.defer("let go of the state directory", () => {
-      lock.release(this.keep);
+      if (!this.keep) remove(lock.path);
+      lock.release();
       if (!this.keep) this.#removeDirectory();
     });
   }
@@ -62,7 +63,7 @@ export class StateFile {
   /** Make the file anew, with room for devices that come later; `down` removes it. Throws fs errors. */
   create({ dataLength, layout }: TreePlan, down: Teardown): Arena {
     down.defer("remove the state file", () => {
-      if (!this.keep) rmSync(this.path, { force: true });
+      if (!this.keep) remove(this.path);
     });
     const file = mapFile(this.#ffi, this.path, { create: arenaSize(dataLength, layout, RESERVE) });
     const arena = Arena.create(file.buffer, dataLength, layout, RESERVE);
@@ -74,7 +75,7 @@ export class StateFile {
   /** Go on with what was left. */
   takeOver(arena: Arena, down: Teardown): Arena {
     down.defer("remove the state file", () => {
-      if (!this.keep) rmSync(this.path, { force: true });
+      if (!this.keep) remove(this.path);
     });
     arena.setHeader("pid", process.pid);
     return arena;
@@ -117,5 +118,15 @@ export class StateFile {
       const { code = "" } = error as NodeJS.ErrnoException;
       if (!["EBUSY", "ENOTEMPTY", "ENOENT", "EACCES", "EPERM"].includes(code)) throw error;
     }
+  }
+}
+
+/** A process that has given up root can't: then whoever supervises it removes the whole directory. */
+function remove(path: string): void {
+  try {
+    rmSync(path, { force: true });
+  } catch (error) {
+    const { code = "" } = error as NodeJS.ErrnoException;
+    if (!["EACCES", "EPERM"].includes(code)) throw error;
   }
 }

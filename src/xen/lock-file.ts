@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: MIT
 /** One process at a time: a lock that its holder's end releases, however it ends. */
 
-import { closeSync, fstatSync, openSync, rmSync, statSync } from "node:fs";
+import { closeSync, fstatSync, openSync, statSync } from "node:fs";
 import { callFailed, EWOULDBLOCK } from "./errno.js";
 import type { FfiAdapter } from "./ffi/table.js";
 import { LOCK_EX, LOCK_NB, libc } from "./tables/libc.js";
 
 export interface FileLock {
-  /** Let go of it, and remove the file unless it is to `stay`. A second call does nothing. */
-  release(stay: boolean): void;
+  readonly path: string;
+  /** Let go of it. The file stays; removed before, it is a lock that nobody else can take. A second call does nothing. */
+  release(): void;
 }
 
 /** Take the lock of a file, which is made where there is none. Null when another process has it. Throws fs errors, XEN_CALL_FAILED (flock). */
@@ -23,17 +24,15 @@ export function lockFile(ffi: FfiAdapter, path: string): FileLock | null {
       throw callFailed("flock", { file: path }, errno);
     }
     // Its holder may have removed it between our two calls: then this is a lock of nothing.
-    if (fstatSync(fd).ino === statSync(path, { throwIfNoEntry: false })?.ino) return { release: releaser(fd, path) };
+    if (fstatSync(fd).ino === statSync(path, { throwIfNoEntry: false })?.ino) return { path, release: releaser(fd) };
     closeSync(fd);
   }
 }
 
-function releaser(fd: number, path: string): (stay: boolean) => void {
+function releaser(fd: number): () => void {
   let held = true;
-  return (stay) => {
-    if (!held) return;
+  return () => {
+    if (held) closeSync(fd);
     held = false;
-    if (!stay) rmSync(path, { force: true });
-    closeSync(fd);
   };
 }
