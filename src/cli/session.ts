@@ -23,7 +23,7 @@ import type { PciHost } from "../pci/rights.js";
 import { PciTree } from "../pci/tree.js";
 import type { HostWindows } from "../pci/windows.js";
 import { type Arena, HOST_RECORD, PHASE, SERVER_STATE } from "../state/arena.js";
-import type { ArenaLayout } from "../state/layout.js";
+import { readLayout } from "../state/read-layout.js";
 import type { DescriptorStore } from "../xen/descriptor-store.js";
 import type { FfiAdapter } from "../xen/ffi/table.js";
 import type { BufioreqMode, XenHost } from "../xen/host.js";
@@ -79,7 +79,7 @@ export class Session {
       const plan =
         left === null
           ? planTree(options.devices(), options.hosts)
-          : planAgain(JSON.parse(left.layout()) as ArenaLayout, left.dataLength, resolveAgain);
+          : planAgain(readLayout(left.layout(), left.dataLength), left.dataLength, resolveAgain);
       const arena = left === null ? this.#state.create(plan, this.#down) : this.#state.takeOver(left, this.#down);
       if (left === null) arena.uuid = options.uuid;
       this.tree = new PciTree(plan, arena);
