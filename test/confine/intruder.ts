@@ -4,13 +4,13 @@
  * must not be able to do, and logs what came of each.
  */
 
-import { constants as fsConstants, fstatSync, openSync, readdirSync, statSync } from "node:fs";
+import { constants as fsConstants, fstatSync, openSync, readdirSync, realpathSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
 import { constants } from "node:os";
 import { definePciDevice } from "../../src/pci/define.js";
 
 /** As a program that is loaded into the process: with the process's own libraries. */
-const koffi = createRequire(process.argv[1] as string)("koffi");
+const koffi = createRequire(realpathSync(process.argv[1] as string))("koffi");
 const libc = koffi.load("libc.so.6");
 const ioctl = libc.func("int ioctl(int fd, unsigned long request, void *argument)");
 const socket = libc.func("int socket(int domain, int type, int protocol)");
