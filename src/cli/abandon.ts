@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 /** `ioreqd abandon`: a guest whose device model is gone for good gets its answers, and goes on without the devices. */
 
-import { spawnSync } from "node:child_process";
 import { hasCode, IoreqdError, messageOf } from "../base/errors.js";
 import { type DomId, domId, type IoservId } from "../base/ids.js";
 import { Teardown } from "../base/teardown.js";
@@ -9,7 +8,6 @@ import { Access } from "../bus/access.js";
 import type { Bus, GuestMemory } from "../ioreq/bus.js";
 import { IoreqServer } from "../ioreq/server.js";
 import { ServiceKeys } from "../launch/keys.js";
-import { unitOf } from "../launch/service.js";
 import { openStore } from "../launch/store.js";
 import type { Arena } from "../state/arena.js";
 import { openAdapter } from "../xen/ffi/index.js";
@@ -19,14 +17,11 @@ import { StateFile } from "./state-file.js";
 
 export interface AbandonFlags {
   stateDir: string;
-  /** Run by the unit as it stops: where another process is about to go on, nothing happens. */
-  unlessRestarting?: boolean;
 }
 
 /** Prints what was done. Throws DOMAIN_SERVED while a process serves the guest, NOTHING_LEFT, what XenHost throws. */
 export async function abandon(number: number, flags: AbandonFlags): Promise<void> {
   const domid = domId(number);
-  if (flags.unlessRestarting === true && isRestarting(domid)) return;
   const ffi = openAdapter();
   const down = new Teardown();
   try {
@@ -35,7 +30,6 @@ export async function abandon(number: number, flags: AbandonFlags): Promise<void
     const arena = state.left();
     if (arena === null) {
       state.keep = false;
-      if (flags.unlessRestarting === true) return;
       throw new IoreqdError(
         "NOTHING_LEFT",
         `no process left a server for domain ${domid} in ${state.path}; --state-dir names another place`,
@@ -101,16 +95,3 @@ class Nobody implements Bus {
 }
 
 const NO_MEMORY: GuestMemory = { read: () => false, write: () => false, invalidate: () => {} };
-
-/**
- * Whether systemd, which has stopped our process, will start another: because it ended badly, or for `systemctl restart`.
- * Source: systemd.exec(5), $SERVICE_RESULT; systemctl(1), list-jobs.
- */
-function isRestarting(domid: DomId): boolean {
-  if ((process.env["SERVICE_RESULT"] ?? "success") !== "success") return true;
-  const { stdout, status } = spawnSync("systemctl", ["list-jobs", "--plain", "--no-legend", unitOf(domid)], {
-    encoding: "utf8",
-  });
-  // Who can't tell leaves it as it is: that can be mended, a destroyed server can't.
-  return status !== 0 || /\b(restart|start|try-restart)\b/.test(stdout);
-}

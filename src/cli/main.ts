@@ -75,7 +75,6 @@ export function program(exit: (code: number) => void): Command {
     .description("end what a dead process left: the guest goes on without its devices, which read as all ones")
     .argument("<domid>", "the guest's domain id", domidArgument)
     .option("--state-dir <dir>", "where the directory of each domain is", "/run/ioreqd")
-    .addOption(new Option("--unless-restarting", "for the unit, as it stops").hideHelp())
     .action(async (domid: number, flags) => (await import("./abandon.js")).abandon(domid, flags));
 
   // For bin/ioreqd-dm.
