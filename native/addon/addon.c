@@ -56,6 +56,7 @@ NAPI_MODULE_INIT()
         { "watchStop", watch_stop },         { "streamSend", stream_send },
         { "streamReceive", stream_receive }, { "ptyPackets", pty_packets },
         { "socketReceive", socket_receive }, { "sendDescriptor", send_descriptor },
+        { "watchdogStart", watchdog_start }, { "watchdogStop", watchdog_stop },
     };
     struct instance *instance = calloc(1, sizeof(*instance));
 

@@ -14,6 +14,11 @@ export interface WatcherHandle {
   readonly [watcher]: never;
 }
 
+declare const watchdog: unique symbol;
+interface WatchdogHandle {
+  readonly [watchdog]: never;
+}
+
 export interface Addon {
   /**
    * Polls `fd` on this thread's loop. `onReadable` is called for as long as there is something to drain, a
@@ -54,6 +59,21 @@ export interface Addon {
   ptyPackets(fd: number): number;
   /** One datagram with a descriptor. Returns 0 or an errno. */
   sendDescriptor(socket: number, text: Uint8Array, fd: number): number;
+  /**
+   * A thread of its own ends the process once it has seen one transaction execute for `limitMs`. Indices are of 32-bit
+   * words: of the first record's phase, how many further on the next one is, and of the word that changes with each
+   * transaction. The last record is that of work outside requests.
+   */
+  watchdogStart(
+    memory: ArrayBuffer,
+    phases: number,
+    stride: number,
+    records: number,
+    transaction: number,
+    limitMs: number,
+  ): WatchdogHandle;
+  /** Call it before the memory is unmapped. */
+  watchdogStop(of: WatchdogHandle): void;
   /**
    * Takes the memory away from a buffer: its length becomes 0, views on it read undefined, publishers
    * of it return EBADF. Call it before unmapping.
