@@ -72,6 +72,7 @@ function end(xen: XenHost, domid: DomId, arena: Arena): string {
       guestEvent: () => {},
       changed: () => {},
       lost: () => {},
+      watch: () => () => {},
     },
   );
   server.start();

@@ -9,6 +9,7 @@ import type { Logger } from "../observe/log.js";
 import type { PciFunction } from "../pci/function.js";
 import type { Hotplug } from "../pci/hotplug.js";
 import type { DeviceRequest } from "../pci/plan.js";
+import type { Quarantine } from "../pci/quarantine.js";
 import type { PciTree } from "../pci/tree.js";
 import type { OpenChardev, SessionRights } from "./session-rights.js";
 import { version } from "./version.js";
@@ -18,6 +19,7 @@ export interface Controlled {
   readonly domid: number;
   readonly tree: PciTree;
   readonly hotplug: Hotplug;
+  readonly quarantine: Quarantine;
   readonly rights: SessionRights;
   readonly log: Logger;
 }
@@ -30,6 +32,8 @@ export interface ListedDevice {
   readonly addr: string | null;
   readonly device: string;
   readonly id: string | null;
+  /** Its code ended two processes: it reads as all-ones until it is revived. */
+  readonly quarantined: boolean;
   /** Those that go somewhere. */
   readonly chardevs: readonly OpenChardev[];
 }
@@ -44,6 +48,7 @@ export function controlCommands(session: Controlled): ControlCommands {
     addr: fn.sbdf === null ? null : formatSbdf(fn.sbdf),
     device: fn.plan.device.name,
     id: fn.plan.id,
+    quarantined: fn.state.quarantined,
     chardevs: session.rights.chardevsOf(fn),
   });
 
@@ -55,9 +60,14 @@ export function controlCommands(session: Controlled): ControlCommands {
     return list(fn);
   }
 
-  function remove({ addr, id, force }: Given): RemovedDevice {
-    if ((addr === undefined) === (id === undefined)) throw missing("device.remove", "either addr or id");
-    const fn = id === undefined ? atAddress(tree, String(addr)) : withId(tree, String(id));
+  function named(command: string, { addr, id }: Given): PciFunction {
+    if ((addr === undefined) === (id === undefined)) throw missing(command, "either addr or id");
+    return id === undefined ? atAddress(tree, String(addr)) : withId(tree, String(id));
+  }
+
+  function remove(given: Given): RemovedDevice {
+    const fn = named("device.remove", given);
+    const { force } = given;
     const listed = list(fn);
     const { label, plan } = fn;
     if (force !== true && hotplug.request(fn)) {
@@ -67,6 +77,13 @@ export function controlCommands(session: Controlled): ControlCommands {
     hotplug.remove(fn);
     log.info({ device: label, id: plan.id }, "device removed");
     return { ...listed, removed: true };
+  }
+
+  function revive(given: Given): ListedDevice {
+    const fn = named("device.revive", given);
+    session.quarantine.revive(fn);
+    log.info({ device: fn.label, id: fn.plan.id }, "device revived");
+    return list(fn);
   }
 
   return new Map<string, ControlCommand>([
@@ -81,6 +98,7 @@ export function controlCommands(session: Controlled): ControlCommands {
     ["device.list", { takes: {}, run: () => ({ devices: tree.functions.map(list) }) }],
     ["device.add", { takes: { spec: "string" }, run: add }],
     ["device.remove", { takes: { addr: "string", id: "string", force: "boolean" }, run: remove }],
+    ["device.revive", { takes: { addr: "string", id: "string" }, run: revive }],
   ]);
 }
 

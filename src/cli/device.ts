@@ -29,11 +29,16 @@ export async function addDevice(guest: string, text: string, flags: DeviceFlags)
 
 export async function removeDevice(guest: string, addressOrId: string, flags: DeviceFlags): Promise<void> {
   const { domid, path } = await find(guest, flags);
-  const which = /[.:/]/.test(addressOrId) ? { addr: addressOrId } : { id: addressOrId };
-  const given = { ...which, ...(flags.force === true ? { force: true } : {}) };
+  const given = { ...which(addressOrId), ...(flags.force === true ? { force: true } : {}) };
   const removed = (await control(path, "device.remove", given)) as RemovedDevice;
   if (removed.removed) print(`${summary(removed)} removed from domain ${domid}`);
   else print(`domain ${domid} was asked to let go of ${summary(removed)}; ioreqd device list shows when it has`);
+}
+
+export async function reviveDevice(guest: string, addressOrId: string, flags: DeviceFlags): Promise<void> {
+  const { domid, path } = await find(guest, flags);
+  const revived = (await control(path, "device.revive", which(addressOrId))) as ListedDevice;
+  print(`${summary(revived)} revived in domain ${domid}, as after power-on: let its driver begin anew`);
 }
 
 export async function listDevices(guest: string, flags: DeviceFlags): Promise<void> {
@@ -43,12 +48,15 @@ export async function listDevices(guest: string, flags: DeviceFlags): Promise<vo
   else print(columns(listed.devices.map(row)));
 }
 
-const row = ({ path, addr, device, id, chardevs }: ListedDevice): string[] => [
+const which = (addressOrId: string): Record<string, string> =>
+  /[.:/]/.test(addressOrId) ? { addr: addressOrId } : { id: addressOrId };
+
+const row = ({ path, addr, device, id, quarantined, chardevs }: ListedDevice): string[] => [
   path,
   addr === path ? "" : (addr ?? "no bus number"),
   device,
   id ?? "",
-  chardevs.map(chardev).join(", "),
+  [...(quarantined ? ["in quarantine"] : []), ...chardevs.map(chardev)].join(", "),
 ];
 
 /** By number also without xenstore: then it is not asked whether there is such a guest, for there may be a socket. */

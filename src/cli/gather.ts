@@ -18,6 +18,7 @@ import type { AdapterName } from "../xen/ffi/index.js";
 import type { BufioreqMode } from "../xen/host.js";
 import type { XenStore } from "../xenstore/client.js";
 import type { SessionOptions } from "./session.js";
+import { DEFAULT_WATCHDOG_MS } from "./watchdog.js";
 
 /** As commander gives them; what is undefined comes from config files, then from the defaults. */
 export interface RunFlags {
@@ -28,6 +29,7 @@ export interface RunFlags {
   bufioreq?: BufioreqMode;
   pollWindow?: number;
   pollBudget?: number;
+  watchdog?: number;
   ffi?: AdapterName;
   verbose: number;
   logFormat?: LogFormat;
@@ -75,6 +77,7 @@ export async function gather(flags: RunFlags): Promise<RunPlan> {
       },
       stateDir: flags.stateDir ?? config.stateDir ?? DEFAULT_STATE_DIR,
       verbosity,
+      watchdog: flags.watchdog ?? config.watchdog ?? DEFAULT_WATCHDOG_MS,
     },
     log: { verbosity, format: flags.logFormat ?? config.log?.format ?? "auto" },
     ffi: flags.ffi ?? config.ffi ?? "koffi",

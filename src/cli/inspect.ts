@@ -4,7 +4,7 @@
 import { IoreqdError } from "../base/errors.js";
 import { hex } from "../base/hex.js";
 import { Arena, HOST_RECORD, PHASE, SERVER_STATE } from "../state/arena.js";
-import type { PlaceDescription } from "../state/layout.js";
+import type { GroupDescription, PlaceDescription } from "../state/layout.js";
 import { readLayout } from "../state/read-layout.js";
 import { openAdapter } from "../xen/ffi/index.js";
 import { mapFile } from "../xen/map-file.js";
@@ -16,9 +16,18 @@ export interface Inspection {
   pid: number;
   server: number;
   serverState: string;
+  /** How often a process took over from one before it. */
+  takeovers: number;
   /** vCPUs with a request under way. */
   requests: Array<{ record: number | "host"; phase: string; deaths: number }>;
-  devices: Array<{ path: string; device: string; id: string | null; groups: Record<string, Record<string, string>> }>;
+  devices: Array<{
+    path: string;
+    device: string;
+    id: string | null;
+    /** See docs/reliability.md. */
+    quarantined: boolean;
+    groups: Record<string, Record<string, string>>;
+  }>;
 }
 
 const nameOf = (names: Readonly<Record<string, number>>, value: number): string =>
@@ -70,11 +79,13 @@ function readArena(arena: Arena): Inspection {
     pid: arena.header("pid"),
     server: arena.header("ioservid"),
     serverState: nameOf(SERVER_STATE, arena.header("serverState")),
+    takeovers: arena.header("takeovers"),
     requests,
     devices: layout.devices.map(({ path, device, id = null, groups }) => ({
       path,
       device,
       id,
+      quarantined: isQuarantined(arena, groups),
       groups: Object.fromEntries(
         groups.map((group) => [
           group.name,
@@ -83,6 +94,11 @@ function readArena(arena: Arena): Inspection {
       ),
     })),
   };
+}
+
+function isQuarantined(arena: Arena, groups: readonly GroupDescription[]): boolean {
+  const place = groups.find(({ name }) => name === "function")?.places.find(({ name }) => name === "quarantined");
+  return place !== undefined && arena.load(arena.dataAt + place.at, place.width) !== 0;
 }
 
 const SHOWN_BYTES = 32;
@@ -99,15 +115,15 @@ function shownValue(arena: Arena, place: PlaceDescription): string {
 }
 
 export function formatInspection(inspection: Inspection): string {
-  const head = `domain ${inspection.domid}: process ${inspection.pid}, ioreq server ${inspection.server} (${inspection.serverState})`;
+  const head = `domain ${inspection.domid}: process ${inspection.pid}, ioreq server ${inspection.server} (${inspection.serverState})${inspection.takeovers === 0 ? "" : `, taken over ${inspection.takeovers} times`}`;
   const requests = inspection.requests.map(({ record, phase, deaths }) =>
     record === "host" ? `work outside requests: ${phase}` : `vCPU ${record}: ${phase}, ${deaths} processes died in it`,
   );
-  const devices = inspection.devices.map(({ path, device, id, groups }) => {
+  const devices = inspection.devices.map(({ path, device, id, quarantined, groups }) => {
     const lines = Object.entries(groups).flatMap(([group, places]) =>
       Object.entries(places).map(([name, value]) => [`  ${group}`, name, value]),
     );
-    return `${path} ${device}${id === null ? "" : ` (${id})`}\n${columns(lines)}`;
+    return `${path} ${device}${id === null ? "" : ` (${id})`}${quarantined ? ", in quarantine" : ""}\n${columns(lines)}`;
   });
   return [[head, ...requests].join("\n"), ...devices].join("\n\n");
 }

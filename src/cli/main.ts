@@ -50,6 +50,11 @@ export function program(exit: (code: number) => void): Command {
       number("microseconds", 0, 100_000),
     )
     .option("--poll-budget <us>", "let timers and sockets in at least this often", number("microseconds", 1, 100_000))
+    .option(
+      "--watchdog <ms>",
+      "end this process when a request takes that long; 0: never (default: 2000)",
+      number("milliseconds", 0, 600_000),
+    )
     .addOption(
       new Option("--ffi <adapter>", "how C libraries are called (default: koffi)").choices(["koffi", "ffi-napi"]),
     )
@@ -129,7 +134,7 @@ export function program(exit: (code: number) => void): Command {
       print(flags.json === true ? JSON.stringify(inspection) : formatInspection(inspection));
     });
 
-  const device = ioreqd.command("device").description("add devices to a guest that runs, remove and list them");
+  const device = ioreqd.command("device").description("add devices to a guest that runs, remove, revive and list them");
   const served = ["<domid>", "the guest's domain id, or its name"] as const;
   const stateDir = ["--state-dir <dir>", "where the directory of each domain is (default: /run/ioreqd)"] as const;
   device
@@ -148,6 +153,15 @@ export function program(exit: (code: number) => void): Command {
     .option(...stateDir)
     .action(async (guest: string, addr: string, flags) =>
       (await import("./device.js")).removeDevice(guest, addr, flags),
+    );
+  device
+    .command("revive")
+    .description("let a device in quarantine live again, as after power-on")
+    .argument(...served)
+    .argument("<addr>", "its address, or its id")
+    .option(...stateDir)
+    .action(async (guest: string, addr: string, flags) =>
+      (await import("./device.js")).reviveDevice(guest, addr, flags),
     );
   device
     .command("list")

@@ -45,8 +45,8 @@ export class SessionRights implements DeviceRights {
     this.#descriptors = parts.descriptors ?? new DescriptorStore(null, {});
   }
 
-  host(work: () => void): void {
-    this.#parts.engine.host(work);
+  host(work: () => void, subject = 0): void {
+    this.#parts.engine.host(work, subject);
   }
 
   dma(fn: PciFunction): Dma {
@@ -74,7 +74,7 @@ export class SessionRights implements DeviceRights {
         io: this.#io,
         keeper: this.#keeper(fn, option),
         log: this.log(fn),
-        host: (work: () => void) => this.host(work),
+        host: (work: () => void) => this.host(work, fn.subject),
       },
       state,
     );

@@ -19,6 +19,7 @@ import type { Logger } from "../observe/log.js";
 import type { PciFunction } from "../pci/function.js";
 import { Hotplug } from "../pci/hotplug.js";
 import { type DeviceRequest, planAgain, planTree } from "../pci/plan.js";
+import { Quarantine } from "../pci/quarantine.js";
 import type { PciHost } from "../pci/rights.js";
 import { PciTree } from "../pci/tree.js";
 import type { HostWindows } from "../pci/windows.js";
@@ -27,9 +28,11 @@ import { readLayout } from "../state/read-layout.js";
 import type { DescriptorStore } from "../xen/descriptor-store.js";
 import type { FfiAdapter } from "../xen/ffi/table.js";
 import type { BufioreqMode, XenHost } from "../xen/host.js";
+import { blame } from "./blame.js";
 import { controlCommands } from "./control-commands.js";
 import { SessionRights } from "./session-rights.js";
 import { controlPath, StateFile } from "./state-file.js";
+import { watchTransactions } from "./watchdog.js";
 
 export interface SessionOptions {
   readonly domid: DomId;
@@ -45,6 +48,8 @@ export interface SessionOptions {
   readonly verbosity: number;
   /** What the supervisor keeps for the process that comes next. */
   readonly descriptors?: DescriptorStore;
+  /** How long one transaction may take, in ms, before the process ends for the next one; 0: for ever. */
+  readonly watchdog: number;
 }
 
 export class Session {
@@ -53,12 +58,15 @@ export class Session {
   readonly events: GuestEvents;
   readonly rights: SessionRights;
   readonly hotplug: Hotplug;
+  readonly quarantine: Quarantine;
   readonly #down = new Teardown();
   readonly #state: StateFile;
   readonly #log: Logger;
   readonly #memory: ForeignMemory;
   readonly #options: SessionOptions;
   readonly #xen: XenHost;
+  /** The record whose work a process before this one died in, or -1. */
+  #died = -1;
 
   /**
    * Create everything that serve() needs. `lost` is called when the domain is gone.
@@ -93,6 +101,7 @@ export class Session {
           memory: this.#memory,
           guestEvent: (what, fields) => this.events.note("", what, fields),
           changed: (what, fields) => log.debug(fields, what),
+          watch: () => watchTransactions(arena, options.watchdog),
           lost,
         },
       );
@@ -109,6 +118,9 @@ export class Session {
       });
       this.#down.defer("close the chardevs", () => this.rights.releaseAll());
       this.hotplug = new Hotplug(this.tree, plan.hosts, arena, this.rights);
+      this.quarantine = new Quarantine(this.tree, arena, this.rights);
+      if (left !== null)
+        blame(this.#died, { arena, log, tree: this.tree, server: this.server, quarantine: this.quarantine });
       this.tree.connect(this.#pciHost());
       this.#down.defer("stop the timers", () => this.tree.detach());
       arena.beginHost();
@@ -157,8 +169,8 @@ export class Session {
       this.#xen.destroyIoreqServer(domid, before.server as IoservId);
       return null;
     }
-    const record = arena.recover();
-    this.#log.warn({ ...before, undone: record >= 0 }, "taking over from a process that has ended");
+    this.#died = arena.recover();
+    this.#log.warn({ ...before, undone: this.#died >= 0 }, "taking over from a process that has ended");
     return arena;
   }
 
@@ -189,11 +201,11 @@ export class Session {
   #listen(): void {
     const log = this.#log;
     const { domid, stateDir } = this.#options;
-    const { tree, hotplug, rights } = this;
+    const { tree, hotplug, quarantine, rights } = this;
     try {
       const control = new ControlServer({
         path: controlPath(stateDir, domid),
-        commands: controlCommands({ domid, tree, hotplug, rights, log }),
+        commands: controlCommands({ domid, tree, hotplug, quarantine, rights, log }),
         fault: (error) => log.error({ err: error }, "control command failed"),
       });
       this.#down.defer("close the control socket", () => control.close());

@@ -78,6 +78,7 @@ export class StateFile {
       if (!this.keep) remove(this.path);
     });
     arena.setHeader("pid", process.pid);
+    arena.setHeader("takeovers", arena.header("takeovers") + 1);
     return arena;
   }
 

@@ -12,7 +12,7 @@ import type { Bus, GuestMemory } from "./bus.js";
 import type { Counters } from "./counters.js";
 
 /** Xen cuts a request at the end of a page: no more than this many elements of one byte. */
-const MOST_ELEMENTS = 4096;
+export const MOST_ELEMENTS = 4096;
 
 export interface RawRequest {
   readonly slot: number;

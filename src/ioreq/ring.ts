@@ -69,6 +69,15 @@ export class BufferedRing {
 
   /** Apply the first entry; returns the slots it took. */
   #take(consumer: RingConsumer): number {
+    const slots = this.peek(consumer);
+    if (slots === 0) return 0;
+    Atomics.add(this.#i32, RING.readPointer >>> 2, slots);
+    consumer.advanced();
+    return slots;
+  }
+
+  /** Look at the first entry, which stays; returns the slots it takes, 0 where there is none. */
+  peek(consumer: Pick<RingConsumer, "applyBuffered">): number {
     const pending = this.#pending();
     if (pending === 0) return 0;
     const read = Number(BigInt.asUintN(32, Atomics.load(this.#pair, 0)));
@@ -82,16 +91,18 @@ export class BufferedRing {
     else if (pending >= 2) {
       consumer.applyBuffered(head & 0xff, head >>> 12, width, data, this.#slot(read + 1)[1], at, slots);
     }
-    Atomics.add(this.#i32, RING.readPointer >>> 2, slots);
-    consumer.advanced();
     return slots;
   }
 
-  /** Skip what a process before this one applied: `applied` says how many slots of the entry that begins there. */
-  resume(applied: (at: number) => number): void {
+  /**
+   * Skip what a process before this one applied: `applied` says how many slots of the entry that begins there. Returns
+   * whether there was anything to skip.
+   */
+  resume(applied: (at: number) => number): boolean {
     const read = Number(BigInt.asUintN(32, Atomics.load(this.#pair, 0)));
     const slots = Math.min(applied(read % RING.slotCount), this.#pending());
     if (slots > 0) Atomics.add(this.#i32, RING.readPointer >>> 2, slots);
+    return slots > 0;
   }
 
   #slot(pointer: number): [head: number, data: number] {

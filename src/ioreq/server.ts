@@ -17,6 +17,7 @@ import type { BufioreqMode, EventChannels, EventPoller, IoreqPages, XenHost } fr
 import type { Bus, GuestEvent, GuestMemory } from "./bus.js";
 import { Counters } from "./counters.js";
 import { Engine } from "./engine.js";
+import { LeftRequests } from "./left-requests.js";
 import { AdaptivePolling, type PollingOptions } from "./polling.js";
 import { BufferedRing } from "./ring.js";
 
@@ -46,6 +47,8 @@ export interface ServerParts {
   readonly guestEvent: GuestEvent;
   /** A state change worth a line in the log. */
   readonly changed: (what: string, fields: Record<string, unknown>) => void;
+  /** Watch the transactions of requests from now on; returns what ends that. */
+  readonly watch: () => () => void;
   /** The event channels are lost: the domain, or the simulated host, is gone. */
   readonly lost: (error: Error) => void;
 }
@@ -117,6 +120,7 @@ export class IoreqServer {
         notify: (slot) => this.#channels.notify(this.#ports[slot] as EvtchnPort),
         guestEvent: parts.guestEvent,
       });
+      if (this.takenOver) this.#resumeRing();
       const how = this.takenOver ? "ioreq server taken over" : "ioreq server created";
       parts.changed(how, { server: this.id, vcpus: this.vcpus, ring });
     } catch (error) {
@@ -177,6 +181,7 @@ export class IoreqServer {
       }
       const ringPort = this.#ring === null ? null : xen.bufioreqPort(domid, this.id);
       if (ringPort !== null) this.#ringPort = this.#bind(ringPort);
+      this.#down.defer("end the watchdog", this.#parts.watch());
       if (this.takenOver) this.#resume();
       this.#poller = this.#channels.poll(
         () => this.#onEvents(),
@@ -218,10 +223,18 @@ export class IoreqServer {
     this.#parts.changed("ioreq server left to the next process", { server: this.id });
   }
 
-  /** Finish what the process before this one left in the slots and in the ring. */
+  /** Requests that a process before this one began to serve, until start(). */
+  get left(): LeftRequests {
+    return new LeftRequests(this.#pages);
+  }
+
+  /** Step over what the process before this one applied: before other work takes the record that says so. */
+  #resumeRing(): void {
+    if (this.#ring?.resume((at) => this.engine.wasApplied(at)) === true) this.engine.advanced();
+  }
+
+  /** Finish what the process before this one left in the slots. */
   #resume(): void {
-    this.#ring?.resume((at) => this.engine.wasApplied(at));
-    this.engine.advanced();
     for (let vcpu = 0; vcpu < this.vcpus; vcpu += 1) {
       const how = this.engine.resume(vcpu);
       if (how !== null) this.#parts.changed("request of before", { vcpu, how });

@@ -67,6 +67,8 @@ export const configSchema = z.strictObject({
       budget: z.number().min(1).max(100_000).optional(),
     })
     .optional(),
+  /** Milliseconds; 0: none. */
+  watchdog: z.int().min(0).max(600_000).optional(),
   ffi: z.enum(ADAPTERS).optional(),
   log: z.strictObject({ verbosity: z.int().min(0).max(3).optional(), format: z.enum(FORMATS).optional() }).optional(),
 });

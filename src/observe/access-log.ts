@@ -18,17 +18,43 @@ export interface Describer {
   describe(type: number, hi: number, lo: number, width: number): { device: string; register: string; offset: number };
 }
 
-interface Open {
-  at: number;
-  type: number;
-  flags: number;
-  hi: number;
-  lo: number;
-  width: number;
-  count: number;
-  dataLo: number;
-  dataHi: number;
+/** A request as it was posted. */
+export interface Posted {
+  readonly type: number;
+  readonly flags: number;
+  readonly hi: number;
+  readonly lo: number;
+  readonly width: number;
+  readonly count: number;
+  readonly dataLo: number;
+  readonly dataHi: number;
 }
+
+type Open = Posted & { readonly at: number };
+
+/** What a request is for, in words. */
+export function requestFields(names: Describer, posted: Posted): Record<string, unknown> {
+  const { type, flags, hi, lo, width, count, dataLo, dataHi } = posted;
+  // The width is the guest's word: one of 2 GiB has no name of every register there is.
+  const { device, register, offset } = names.describe(type, hi, lo, Math.min(width >>> 0, WIDEST));
+  return {
+    kind: KINDS.get(type) ?? `type ${type}`,
+    op: isRead(posted) ? "R" : "W",
+    device: device === "" ? "nobody" : device,
+    at: device === "" ? hex64(hi, lo) : hex(offset),
+    reg: register === "" ? "-" : register,
+    width,
+    ...(count === 1 ? {} : { count: count >>> 0 }),
+    ...((flags & DATA_IS_PTR) === 0 ? {} : { memory: hex64(dataHi, dataLo) }),
+    ...((flags & DIRECTION_FLAG) === 0 ? {} : { backwards: true }),
+  };
+}
+
+/** What it writes; of a read that is to come. */
+export const writtenValue = ({ width, dataLo, dataHi }: Posted): string =>
+  hex64(width === 8 ? dataHi : 0, mask(dataLo, width));
+
+export const isRead = ({ flags }: Posted): boolean => (flags & DIR_READ) !== 0;
 
 export class AccessLog implements AccessObserver {
   readonly #log: Logger;
@@ -76,26 +102,12 @@ export class AccessLog implements AccessObserver {
     const open = this.#open[index];
     if (open === null || open === undefined) return;
     this.#open[index] = null;
-    const { type, flags, hi, lo, width, count } = open;
-    // The width is the guest's word: one of 2 GiB has no name of every register there is.
-    const { device, register, offset } = this.#names.describe(type, hi, lo, Math.min(width, WIDEST));
-    const read = (flags & DIR_READ) !== 0;
-    const value = read
-      ? hex64(width === 8 ? replyHi : 0, replyLo)
-      : hex64(width === 8 ? open.dataHi : 0, mask(open.dataLo, width));
+    const value = isRead(open) ? hex64(open.width === 8 ? replyHi : 0, replyLo) : writtenValue(open);
     this.#log.trace(
       {
         vcpu: slot < 0 ? "ring" : slot,
-        kind: KINDS.get(type) ?? `type ${type}`,
-        op: read ? "R" : "W",
-        device: device === "" ? "nobody" : device,
-        at: device === "" ? hex64(hi, lo) : hex(offset),
-        reg: register === "" ? "-" : register,
-        width,
+        ...requestFields(this.#names, open),
         value,
-        ...(count === 1 ? {} : { count: count >>> 0 }),
-        ...((flags & DATA_IS_PTR) === 0 ? {} : { memory: hex64(open.dataHi, open.dataLo) }),
-        ...((flags & DIRECTION_FLAG) === 0 ? {} : { backwards: true }),
         ...(later ? { later } : {}),
         us: Math.round((performance.now() - open.at) * 10) / 10,
       },

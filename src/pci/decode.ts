@@ -20,6 +20,32 @@ interface DecodedBar {
   readonly isRom: boolean;
 }
 
+/** The same place, where nobody answers. */
+export const silent = (region: Region): Region => ({ ...region, target: new Silence(region.target) });
+
+class Silence implements Target {
+  readonly #silenced: Target;
+
+  constructor(silenced: Target) {
+    this.#silenced = silenced;
+  }
+
+  read(): number {
+    return -1;
+  }
+
+  write(): void {}
+
+  accepts(): boolean {
+    return true;
+  }
+
+  /** Whom it would have been for. */
+  nameAt(offset: number, width: number): string {
+    return this.#silenced.nameAt(offset, width);
+  }
+}
+
 export class Decoder {
   readonly #config: RegisterBlock;
   readonly #bars: readonly DecodedBar[];

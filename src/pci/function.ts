@@ -6,13 +6,13 @@ import type { Access } from "../bus/access.js";
 import type { Interval, Region } from "../bus/address-map.js";
 import { RegisterBlock } from "../bus/block.js";
 import { type Register, registersOf } from "../bus/register.js";
-import { BRIDGE_CONTROL, CAPABILITY, COMMAND, CONFIG, MULTI_FUNCTION, POWER, STATUS } from "../spec/pci.js";
+import { BRIDGE_CONTROL, CAPABILITY, COMMAND, CONFIG, MULTI_FUNCTION, POWER } from "../spec/pci.js";
 import type { Arena } from "../state/arena.js";
 import { fieldsOf, placeFields } from "../state/fields.js";
 import { Bridge, through } from "./bridge.js";
 import { registersAt } from "./capability.js";
-import { Decoder, type Space } from "./decode.js";
-import type { Intx } from "./define.js";
+import { Decoder, type Space, silent } from "./decode.js";
+import { FunctionState } from "./function-state.js";
 import { Messages, type SendMessage } from "./messages.js";
 import type { FunctionPlan } from "./plan.js";
 import { chardevRequest, type DeviceRights, rightsWhile } from "./rights.js";
@@ -44,19 +44,22 @@ export class PciFunction {
   readonly messages: Messages;
   readonly slot = new BridgeSlot(
     () => this.children.length > 0,
-    () => this.#resetBehind(),
+    () => this.resetBehind(),
   );
   /** Where configuration accesses reach it now; null while a bridge above has no bus number for it. */
   sbdf: Sbdf | null;
+  readonly state: FunctionState;
+  /** Out of the guest's reach, in quarantine itself or behind a bridge that is: reads as all-ones, takes nothing. */
+  isolated = false;
   readonly #arena: Arena;
   readonly #decoder: Decoder;
   readonly #bars: ReadonlyArray<{ index: number; block: RegisterBlock }>;
   readonly #ports: ReadonlyArray<{ name: string; block: RegisterBlock }>;
-  readonly #intxWord: number;
   readonly #changes: Changes;
   /** Byte offset of the power management control register, or null. */
   readonly #power: number | null;
   #removed = false;
+  #attached = false;
 
   constructor(plan: FunctionPlan, parent: PciFunction | null, arena: Arena, access: Access, changes: Changes) {
     const { device, tables, at } = plan;
@@ -67,7 +70,8 @@ export class PciFunction {
     this.label = `${plan.path} ${device.name}`;
     this.#arena = arena;
     this.#changes = changes;
-    this.#intxWord = (arena.dataAt + at.intx) >>> 2;
+    this.state = new FunctionState(arena, at.function);
+    this.checkIsolation();
     this.config = new RegisterBlock(`${device.name} config`, tables.config, arena, at.config, access);
     this.configSize = tables.config.size;
     this.bridge = device.bridge === undefined ? null : new Bridge(this.config, device.bridge);
@@ -104,7 +108,7 @@ export class PciFunction {
     const state = this.#arena.dataAt + this.plan.at.state;
     const { length } = placeFields(this.plan.device.state ?? {});
     for (let at = 0; at < length; at += 4) this.#arena.setWord((state + at) >>> 2, 0);
-    this.#arena.setWord(this.#intxWord, 0);
+    this.state.reset();
     this.#arena.setWord((this.#arena.dataAt + this.plan.at.messages) >>> 2, 0);
     this.timers.reset();
     this.#everythingChanged();
@@ -127,6 +131,16 @@ export class PciFunction {
     this.#arena.store(this.#headerType, 1, value ? type | MULTI_FUNCTION : type);
   }
 
+  /** The function above comes first. */
+  checkIsolation(): void {
+    this.isolated = this.state.quarantined || this.parent?.isolated === true;
+  }
+
+  /** Names its work in the records of the arena; never 0. */
+  get subject(): number {
+    return this.plan.at.function;
+  }
+
   /** It has left the tree, and its places with it: whatever its code has under way happens nowhere. */
   remove(): void {
     this.#removed = true;
@@ -140,10 +154,11 @@ export class PciFunction {
     for (const { block } of [{ block: this.config }, ...this.#bars, ...this.#ports]) access.abandon(block);
   }
 
-  /** Run the device's own code, once. */
+  /** Run the device's own code, once; not while it is in quarantine: then after that. */
   attach(given: DeviceRights): void {
+    if (this.#attached || this.state.quarantined) return;
     const { device, options } = this.plan;
-    const rights = rightsWhile(() => !this.#removed, given);
+    const rights = rightsWhile(() => !this.#removed && !this.state.quarantined, given, this.subject);
     // A write to configuration space is applied whole before anyone looks at BARs or the line.
     this.config.afterWrite = () => this.#everythingChanged();
     this.#attachCapabilities();
@@ -155,7 +170,9 @@ export class PciFunction {
       state: fieldsOf(device.state ?? {}, this.#arena, this.#arena.dataAt + this.plan.at.state),
       timers: this.timers.byName,
       options,
-      intx: this.#intx(),
+      intx: this.state.line(registersOf(this.config)["STATUS"] as Register, () => {
+        this.#changes.intx = true;
+      }),
       msi: this.messages,
       slot: this.slot,
       dma: rights.dma(this),
@@ -163,10 +180,12 @@ export class PciFunction {
       host: rights.host,
       chardev: (option) => rights.chardev(this, chardevRequest(this.plan, this.#arena, option)),
     });
+    this.#attached = true;
   }
 
   /** Beyond its end configuration space reads as all ones, and takes nothing. Offset unsigned. */
   readConfig(offset: number, width: number): number {
+    if (this.isolated) return -1;
     if (offset <= this.configSize - width) return this.config.read(offset, width);
     let value = -1;
     for (let i = 0; offset + i < this.configSize; i += 1) {
@@ -176,6 +195,7 @@ export class PciFunction {
   }
 
   writeConfig(offset: number, width: number, value: number): void {
+    if (this.isolated) return;
     if (offset <= this.configSize - width) {
       this.config.write(offset, width, value);
       return;
@@ -190,14 +210,15 @@ export class PciFunction {
 
   /** Does COMMAND let it be a bus master, and do the bridges above pass that on? */
   get busMaster(): boolean {
-    if ((this.config.read(CONFIG.command, 2) & COMMAND.busMaster) === 0 || this.poweredDown) return false;
+    if (this.isolated || (this.config.read(CONFIG.command, 2) & COMMAND.busMaster) === 0 || this.poweredDown)
+      return false;
     return this.parent === null || this.parent.busMaster;
   }
 
   /** The pin is pulled: the device asks for it, nothing forbids it and no messages replace it. Source: PCI 3.0 6.2.2 bit 10, 6.8.3.3. */
   get intxAsserted(): boolean {
-    const raised = this.#arena.i32[this.#intxWord] !== 0;
-    if (!raised || (this.config.read(CONFIG.command, 2) & COMMAND.intxDisable) !== 0) return false;
+    if (this.isolated || !this.state.raised) return false;
+    if ((this.config.read(CONFIG.command, 2) & COMMAND.intxDisable) !== 0) return false;
     return !this.messages.enabled && !this.poweredDown;
   }
 
@@ -206,9 +227,10 @@ export class PciFunction {
     this.messages.deliver(send);
   }
 
-  /** The regions it decodes now, so far as the bridges above let accesses through. */
+  /** The regions it decodes now, so far as the bridges above let accesses through. Nobody else gets them while it is isolated. */
   regions(space: Space): Region[] {
-    const regions = this.poweredDown ? [] : this.#decoder.regions(space);
+    const decoded = this.poweredDown ? [] : this.#decoder.regions(space);
+    const regions = this.isolated ? decoded.map(silent) : decoded;
     const within = this.parent === null ? null : this.parent.passes(space);
     return within === null ? regions : regions.map((region) => ({ ...region, within }));
   }
@@ -260,33 +282,15 @@ export class PciFunction {
   #attachBridge(): void {
     const control = registersOf(this.config)["BRIDGE_CONTROL"] as Register;
     control.onWrite((_raw, _mask, before) => {
-      if ((control.value & ~before & BRIDGE_CONTROL.busReset) !== 0) this.#resetBehind();
+      if ((control.value & ~before & BRIDGE_CONTROL.busReset) !== 0) this.resetBehind();
     });
   }
 
-  #resetBehind(): void {
+  /** Within a transaction. */
+  resetBehind(): void {
     for (const child of this.children) {
       child.resetFunction();
-      child.#resetBehind();
+      child.resetBehind();
     }
-  }
-
-  #intx(): Intx {
-    const arena = this.#arena;
-    const word = this.#intxWord;
-    const status = registersOf(this.config)["STATUS"] as Register;
-    const set = (level: 0 | 1): void => {
-      if (arena.i32[word] === level) return;
-      arena.setWord(word, level);
-      status.value = level === 1 ? status.value | STATUS.interrupt : status.value & ~STATUS.interrupt;
-      this.#changes.intx = true;
-    };
-    return {
-      raise: () => set(1),
-      lower: () => set(0),
-      get raised() {
-        return arena.i32[word] !== 0;
-      },
-    };
   }
 }

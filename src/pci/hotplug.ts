@@ -97,7 +97,7 @@ export class Hotplug {
   request(fn: PciFunction): boolean {
     this.#refuseIfNeeded(fn);
     const port = fn.parent;
-    if (port === null || port.children.length !== 1 || port.bridge?.isOpen !== true) return false;
+    if (port === null || port.isolated || port.children.length !== 1 || port.bridge?.isOpen !== true) return false;
     let asked = false;
     this.#transact(() => {
       asked = port.slot.request();

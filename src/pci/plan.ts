@@ -15,6 +15,7 @@ import {
 } from "../state/layout.js";
 import { placeChardev } from "./chardev-state.js";
 import type { OptionValues, PciDevice } from "./define.js";
+import { FUNCTION_STATE } from "./function-state.js";
 import { type FunctionTables, functionTables, type Standing } from "./header.js";
 import { MESSAGE_STATE_BYTES } from "./messages.js";
 import { type FunctionPlace, isMultiFunction, placesOf } from "./places.js";
@@ -64,7 +65,8 @@ export interface FunctionPlan {
     readonly ports: Readonly<Record<string, number>>;
     readonly state: number;
     readonly timers: number;
-    readonly intx: number;
+    /** See FUNCTION_STATE. */
+    readonly function: number;
     /** See MESSAGE_STATE_BYTES. */
     readonly messages: number;
     /** By option; see chardev-state.ts. Those that go nowhere have none. */
@@ -137,10 +139,7 @@ export function planFunction(builder: LayoutBuilder, place: FunctionPlace, multi
     ports: blocks("", Object.entries(device.ports ?? {})),
     state: placeGroup(builder, entry, "state", placeFields(device.state ?? {})),
     timers: placeGroup(builder, entry, "timers", placeTimers(device.timers ?? [])),
-    intx: placeGroup(builder, entry, "intx", {
-      places: [{ name: "level", at: 0, width: 4, kind: "number" }],
-      length: 4,
-    }),
+    function: placeGroup(builder, entry, "function", FUNCTION_STATE),
     messages: placeGroup(builder, entry, "messages", {
       places: [{ name: "pending", at: 0, width: 4, kind: "number" }],
       length: MESSAGE_STATE_BYTES,

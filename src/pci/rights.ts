@@ -30,17 +30,17 @@ export interface DeviceRights {
   dma(fn: PciFunction): Dma;
   log(fn: PciFunction): DeviceLog;
   chardev(fn: PciFunction, request: ChardevRequest): Chardev;
-  /** Run work as a transaction of its own. */
-  host(work: () => void): void;
+  /** Run work as a transaction of its own. `subject`: whose it is, PciFunction.subject. */
+  host(work: () => void, subject?: number): void;
   /** The function has gone: close what was opened for it. */
   release(fn: PciFunction): void;
 }
 
 /**
- * The rights of one function, for as long as it is there. Its code may have work under way that outlives it, and
+ * The rights of one function, for as long as it is there and lives. Its code may have work under way that outlives it, and
  * where its registers were another function's may be by then: that work happens nowhere.
  */
-export function rightsWhile(there: () => boolean, rights: DeviceRights): DeviceRights {
+export function rightsWhile(there: () => boolean, rights: DeviceRights, subject: number): DeviceRights {
   return {
     dma: (fn) => {
       const dma = rights.dma(fn);
@@ -52,7 +52,7 @@ export function rightsWhile(there: () => boolean, rights: DeviceRights): DeviceR
     log: (fn) => rights.log(fn),
     chardev: (fn, request) => rights.chardev(fn, request),
     host: (work) => {
-      if (there()) rights.host(work);
+      if (there()) rights.host(work, subject);
     },
     release: (fn) => rights.release(fn),
   };

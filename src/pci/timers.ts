@@ -25,7 +25,7 @@ export function placeTimers(names: readonly string[]): { places: PlaceDescriptio
 }
 
 /** Milliseconds of CLOCK_MONOTONIC: the same clock in every process of this boot. */
-const monotonic = (): number => Number(process.hrtime.bigint()) / 1e6;
+export const monotonic = (): number => Number(process.hrtime.bigint()) / 1e6;
 
 export class TimerSet {
   readonly byName: Readonly<Record<string, Timer>>;

@@ -70,7 +70,8 @@ export class PciTree {
   /** From now on these are its functions, in their order. */
   set(functions: readonly PciFunction[]): void {
     this.functions = functions;
-    this.#hasTimers = functions.filter((fn) => (fn.plan.device.timers ?? []).length > 0);
+    for (const fn of functions) fn.checkIsolation();
+    this.#hasTimers = functions.filter((fn) => (fn.plan.device.timers ?? []).length > 0 && !fn.state.quarantined);
     this.#hasMessages = functions.filter((fn) => fn.messages.present);
     for (const what of ["functions", "decode", "intx", "messages"] as const) this.#changes[what] = true;
     this.#number();
@@ -78,7 +79,10 @@ export class PciTree {
 
   /** Give every device its rights and run its code; then, for a new arena, reset it. */
   attach(rights: DeviceRights): void {
-    for (const fn of this.functions) fn.attach(rights);
+    for (const fn of this.functions) {
+      this.#arena.goOnFor(fn.subject);
+      fn.attach(rights);
+    }
   }
 
   /** Power-on reset of everything. Within a transaction. */
@@ -147,6 +151,13 @@ export class PciTree {
     const { target, label } = segment.region;
     const offset = segment.offset(lo);
     return target.describe?.(offset, width) ?? { device: label, register: target.nameAt(offset, width), offset };
+  }
+
+  /** Whose this access is, whether it can be reached now or not; null: nobody's. Allocates. */
+  ownerOf(type: number, hi: number, lo: number): PciFunction | null {
+    if (this.#changes.decode) this.#syncRanges();
+    const { device } = this.describe(type, hi, lo, 1);
+    return this.functions.find(({ label }) => device.startsWith(`${label} `)) ?? null;
   }
 
   #find(type: number, hi: number, lo: number): Segment | null {

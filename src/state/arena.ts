@@ -162,6 +162,7 @@ export class Arena {
   begin(record: number): void {
     this.#owner = record;
     this.#count = 0;
+    this.i32[HEADER.transaction] = this.#transaction;
     this.i32[RECORDS_AT + record * RECORD_WORDS + RECORD.phase] = PHASE.executing;
   }
 
@@ -176,6 +177,11 @@ export class Arena {
     i32[at + RECORD.ringAt] = ringAt;
     i32[at + RECORD.ringSlots] = ringSlots;
     this.begin(HOST_RECORD);
+  }
+
+  /** Within such a transaction: what follows is this one's work. */
+  goOnFor(subject: number): void {
+    this.i32[RECORDS_AT + HOST_RECORD * RECORD_WORDS + RECORD.subject] = subject;
   }
 
   /**
@@ -231,8 +237,14 @@ export class Arena {
   /** The vCPU has its answer: the record holds nothing any more. */
   release(record: number): void {
     const at = RECORDS_AT + record * RECORD_WORDS;
-    if (this.i32[at + RECORD.deaths] !== 0) this.i32[at + RECORD.deaths] = 0;
+    if (this.i32[at + RECORD.deaths] !== 0) this.#survived(record, at);
     this.i32[at + RECORD.phase] = PHASE.idle;
+  }
+
+  /** Other work outside requests says nothing of an entry of the ring in which a process died. */
+  #survived(record: number, at: number): void {
+    if (record === HOST_RECORD && this.i32[at + RECORD.ringSlots] === 0) return;
+    this.i32[at + RECORD.deaths] = 0;
   }
 
   /** A record as another process sees it. */
@@ -248,6 +260,7 @@ export class Arena {
       subject: word("subject"),
       ringAt: word("ringAt"),
       ringSlots: word("ringSlots"),
+      diedAt: word("diedAt"),
     };
   }
 
@@ -270,13 +283,24 @@ export class Arena {
       refuse(journalFault(this.i32, count));
       this.#undo(count);
       const at = RECORDS_AT + owner * RECORD_WORDS;
-      this.i32[at + RECORD.deaths] = (this.i32[at + RECORD.deaths] as number) + 1;
+      this.#countDeath(owner, at);
       this.#forgetAnswers(owner);
       this.i32[at + RECORD.phase] = PHASE.idle;
     }
     this.#close();
     for (const record of records) this.#concludeAnswered(record);
     return owner ?? -1;
+  }
+
+  /** Of a request, or of an entry of the ring; whose other work counts elsewhere, for it is not done again. */
+  #countDeath(owner: number, at: number): void {
+    const i32 = this.i32;
+    if (owner === HOST_RECORD) {
+      if (i32[at + RECORD.ringSlots] === 0) return;
+      if (i32[at + RECORD.diedAt] !== i32[at + RECORD.ringAt]) i32[at + RECORD.deaths] = 0;
+      i32[at + RECORD.diedAt] = i32[at + RECORD.ringAt] as number;
+    }
+    i32[at + RECORD.deaths] = (i32[at + RECORD.deaths] as number) + 1;
   }
 
   /** The answers that became known with a record's work, which is committed. */

@@ -37,6 +37,10 @@ export const HEADER = {
   /** Of the domain, 16 bytes in four words; zeroes where nobody could tell. */
   uuid: 17,
   ledgerAt: 21,
+  /** How often a process took over from one before it. */
+  takeovers: 22,
+  /** Changes with each transaction: for whoever wants to know whether it is still the same one. */
+  transaction: 23,
 } as const;
 
 export const MAGIC = 0x51_52_4f_49; // "IORQ"
@@ -50,8 +54,8 @@ export const UUID_WORDS = 4;
 export const PHASE = { idle: 0, executing: 1, committed: 2, deferred: 3 } as const;
 
 /**
- * Words of a record. `deaths`: how many processes died executing this request. `subject`: whose work it is, where no
- * request says so. `ringSlots`, with `ringAt`: how many slots of the buffered ring this work was, from which on.
+ * Words of a record. `deaths`: how many processes died executing this request; for work outside requests, applying the
+ * entry of the buffered ring at `diedAt`. `subject`: whose work it is, where no request says so. `ringSlots`, with `ringAt`: how many slots of the buffered ring this work was, from which on.
  * `answers`: a bit for each vCPU whose late answer became known with this work, in four words.
  */
 export const RECORD = {
@@ -64,6 +68,7 @@ export const RECORD = {
   ringAt: 6,
   ringSlots: 7,
   answers: 8,
+  diedAt: 12,
 } as const;
 export const ANSWER_WORDS = MAX_VCPUS / 32;
 export const RECORD_WORDS = 16;

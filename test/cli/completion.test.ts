@@ -68,8 +68,8 @@ test("of device its own commands are offered, then their operands, each in its p
   withDirectory((directory) => {
     mkdirSync(join(directory, "7"));
     writeFileSync(join(directory, "7", "state"), "");
-    expect(offered("ioreqd device ")).toEqual(["add", "remove", "list", "help"]);
-    expect(offered("ioreqd device help r")).toEqual(["remove"]);
+    expect(offered("ioreqd device ")).toEqual(["add", "remove", "revive", "list", "help"]);
+    expect(offered("ioreqd device help r")).toEqual(["remove", "revive"]);
     expect(offered("ioreqd device list --")).toEqual(["--state-dir", "--json", "--help"]);
     expect(offered(`ioreqd device add --state-dir ${directory} `)).toEqual(["7"]);
     expect(offered(`ioreqd device add --state-dir ${directory} 7 ed`)).toEqual(["edu"]);

@@ -50,8 +50,8 @@ test("a device that is added is found and used by the guest, and reads as all-on
       );
       expect(JSON.parse((await running.device("list", ["--json"])).stdout)).toEqual({
         devices: [
-          { path: "0000:00:10.0", addr: "0000:00:10.0", device: "counter", id: null, chardevs: [] },
-          { path: "0000:00:11.0", addr: "0000:00:11.0", device: "edu", id: "extra", chardevs: [] },
+          { path: "0000:00:10.0", addr: "0000:00:10.0", device: "counter", id: null, quarantined: false, chardevs: [] },
+          { path: "0000:00:11.0", addr: "0000:00:11.0", device: "edu", id: "extra", quarantined: false, chardevs: [] },
         ],
       });
       expect((await running.device("remove", ["extra"])).stdout).toBe(

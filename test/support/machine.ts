@@ -12,6 +12,7 @@ import { Engine } from "../../src/ioreq/engine.js";
 import type { OptionValues, PciDevice } from "../../src/pci/define.js";
 import { Hotplug } from "../../src/pci/hotplug.js";
 import { planTree } from "../../src/pci/plan.js";
+import { Quarantine } from "../../src/pci/quarantine.js";
 import type { DeviceRights, PciHost } from "../../src/pci/rights.js";
 import { PciTree } from "../../src/pci/tree.js";
 import type { HostWindows } from "../../src/pci/windows.js";
@@ -48,6 +49,7 @@ export class Machine {
   readonly arena: Arena;
   readonly tree: PciTree;
   readonly hotplug: Hotplug;
+  readonly quarantine: Quarantine;
   readonly engine: Engine;
   readonly counters = new Counters();
   /** What the host was asked, in order, as text: "map mmio 0xf0000000-0xf0000fff", "intx 10.A raise". */
@@ -73,8 +75,13 @@ export class Machine {
   readonly page = new ArrayBuffer(PAGE_SIZE);
   readonly #view = new DataView(this.page);
 
-  /** `reserve`: room for devices that come later. */
-  constructor(devices: readonly (PciDevice | DeviceUnderTest)[], hosts?: readonly HostWindows[], reserve?: Reserve) {
+  /** `reserve`: room for devices that come later. `left`: the data area of a machine with the same devices, to go on with. */
+  constructor(
+    devices: readonly (PciDevice | DeviceUnderTest)[],
+    hosts?: readonly HostWindows[],
+    reserve?: Reserve,
+    left?: Uint8Array,
+  ) {
     const requests = devices.map((entry, i) => {
       const one = "device" in entry ? entry : { device: entry };
       return { sbdf: sbdf(0, 0, 0x10 + i, 0), ...one, options: { ...defaults(one.device), ...one.options } };
@@ -82,6 +89,7 @@ export class Machine {
     const plan = planTree(requests, hosts);
     const { dataLength, layout } = plan;
     this.arena = Arena.create(new ArrayBuffer(arenaSize(dataLength, layout, reserve)), dataLength, layout, reserve);
+    if (left !== undefined) this.restore(left);
     this.tree = new PciTree(plan, this.arena);
     const memory: GuestMemory = {
       read: (gpa, target) =>
@@ -103,7 +111,9 @@ export class Machine {
       notify: (slot) => this.notified.push(slot),
       guestEvent: (what) => this.said.push(what),
     });
-    this.hotplug = new Hotplug(this.tree, plan.hosts, this.arena, this.#attach(memory));
+    const rights = this.#attach(memory, left === undefined);
+    this.hotplug = new Hotplug(this.tree, plan.hosts, this.arena, rights);
+    this.quarantine = new Quarantine(this.tree, this.arena, rights);
   }
 
   /** As a process that takes over: tell the hypervisor everything again. */
@@ -147,7 +157,7 @@ export class Machine {
     this.asked.push(what);
   }
 
-  #attach(memory: GuestMemory): DeviceRights {
+  #attach(memory: GuestMemory, isNew: boolean): DeviceRights {
     const lineReady = (): boolean => this.lineReady;
     const rights: DeviceRights = {
       dma: (fn) => ({
@@ -155,7 +165,7 @@ export class Machine {
         write: (gpa, source) => fn.busMaster && memory.write(BigInt(gpa), source),
       }),
       log: () => ({ info: () => {}, debug: () => {}, guest: (what) => this.said.push(what) }),
-      host: (work) => this.engine.host(work),
+      host: (work, subject) => this.engine.host(work, subject),
       chardev: () => ({
         write: (byte) => this.sent.push(byte),
         get ready() {
@@ -182,7 +192,7 @@ export class Machine {
     };
     this.tree.connect(this.#host);
     this.arena.beginHost();
-    this.tree.reset();
+    if (isNew) this.tree.reset();
     this.tree.attach(rights);
     this.arena.commit(PHASE.committed, 0, 0);
     this.arena.release(HOST_RECORD);
