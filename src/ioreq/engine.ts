@@ -30,6 +30,12 @@ export interface EngineParts {
   readonly guestEvent: GuestEvent;
 }
 
+/** Bits of an answer, as two int32. */
+interface Known {
+  readonly lo: number;
+  readonly hi: number;
+}
+
 export class Engine {
   readonly #u8: Uint8Array;
   readonly #i32: Int32Array;
@@ -77,7 +83,7 @@ export class Engine {
     this.#u8[byte + IOREQ.flags] = (flags & ~STATE_MASK) | STATE.inProcess;
     // Xen posts nothing while an answer is owed. Should a slot be posted all the same, only the new request is answered.
     if (this.#late.size > 0) this.#late.delete(slot);
-    this.#serveInProcess(slot, flags, 0);
+    this.#serveInProcess(slot, flags, 0, null);
     return true;
   }
 
@@ -86,7 +92,7 @@ export class Engine {
    * after Arena.recover() and before anything is served. Returns what was done, or null when there was nothing to do.
    */
   resume(slot: number): "served again" | "answered" | "notified again" | null {
-    const { phase, replyLo, replyHi, progress } = this.#arena.record(slot);
+    const { phase, replyLo, replyHi, progress, element } = this.#arena.record(slot);
     const flags = Atomics.load(this.#u8, slot * IOREQ.size + IOREQ.flags);
     const state = flags & STATE_MASK;
     if (state !== STATE.inProcess) {
@@ -96,17 +102,23 @@ export class Engine {
       this.#notify(slot);
       return "notified again";
     }
-    if (phase === PHASE.committed) {
+    // The late answer of an element that was delivered already is none.
+    const isKnown = phase === PHASE.answered && element === progress;
+    if (phase === PHASE.committed || (isKnown && !this.#isRep(slot, flags))) {
       this.#arena.setProgress(slot, 0);
       this.#reply(slot, replyLo, replyHi, false);
       return "answered";
     }
-    this.#serveInProcess(slot, flags, progress);
+    this.#serveInProcess(slot, flags, progress, isKnown ? { lo: replyLo, hi: replyHi } : null);
     return "served again";
   }
 
-  /** `done`: elements of a rep request that were served before. */
-  #serveInProcess(slot: number, flags: number, done: number): void {
+  #isRep(slot: number, flags: number): boolean {
+    return (flags & DATA_IS_PTR) !== 0 || this.#i32[slot * WORD.perSlot + WORD.count] !== 1;
+  }
+
+  /** `done`: elements of a rep request that were served before. `late`: the answer of the next, where it is known. */
+  #serveInProcess(slot: number, flags: number, done: number, late: Known | null): void {
     const byte = slot * IOREQ.size;
     const i32 = this.#i32;
     const word = slot * WORD.perSlot;
@@ -127,7 +139,7 @@ export class Engine {
       return;
     }
     if ((flags & DATA_IS_PTR) !== 0 || count !== 1) {
-      this.#serveRep(new RepRequest({ slot, type, flags, hi, lo, width, count, dataLo, dataHi }, done));
+      this.#serveRep(new RepRequest({ slot, type, flags, hi, lo, width, count, dataLo, dataHi }, done), late);
     } else if (!isWidth(width) || (width === 8 && type === TYPE.pio)) {
       this.#malformed(slot, type, width, count);
     } else {
@@ -244,10 +256,8 @@ export class Engine {
       return;
     }
     if (bus.access.outstanding > 0) {
-      this.#answerLater(slot, (lateLo, lateHi) => this.#finish(slot, replyLo | lateLo, replyHi | lateHi), {
-        lo: replyLo,
-        hi: replyHi,
-      });
+      const known = { lo: replyLo, hi: replyHi };
+      this.#answerLater(slot, (lo, hi) => this.#finish(slot, replyLo | lo, replyHi | hi), known);
       return;
     }
     arena.commit(PHASE.committed, replyLo, replyHi);
@@ -282,10 +292,20 @@ export class Engine {
 
   // -- the rest: rare, and allowed to be slow -------------------------------------------------
 
-  #serveRep(rep: RepRequest): void {
+  #serveRep(rep: RepRequest, late: Known | null): void {
     const { slot, type, width, count } = rep.request;
-    if (rep.valid) this.#continueRep(rep);
-    else this.#malformed(slot, type, width, count);
+    if (!rep.valid) {
+      this.#malformed(slot, type, width, count);
+      return;
+    }
+    if (late !== null) this.#resolve(rep, late.lo, late.hi);
+    this.#continueRep(rep);
+  }
+
+  /** The element that was outstanding is done. In this order: delivered twice it is the same, asked for twice it is not. */
+  #resolve(rep: RepRequest, lo: number, hi: number): void {
+    rep.resolve(lo, hi, this.#memory, this.#counters);
+    this.#arena.setProgress(rep.request.slot, rep.done);
   }
 
   /** Run a rep request to its end, or to the element whose answer comes later. One transaction a run. */
@@ -320,12 +340,12 @@ export class Engine {
     this.#answerLater(
       slot,
       (lo, hi) => {
-        rep.resolve(lo, hi, this.#memory, this.#counters);
+        this.#resolve(rep, lo, hi);
         this.#late.delete(slot);
         if (within) answered = true;
         else this.#continueRep(rep);
       },
-      null,
+      rep.known,
     );
     within = false;
     return answered;
@@ -380,17 +400,13 @@ export class Engine {
 
   // -- answers --------------------------------------------------------------------------------
 
-  /** `known`: what of the reply is there already, where the late part completes it; null where there is more to do then. */
-  #answerLater(
-    slot: number,
-    done: (lo: number, hi: number) => void,
-    known: { readonly lo: number; readonly hi: number } | null,
-  ): void {
+  /** `known`: what of the answer is there already; the late part completes it. */
+  #answerLater(slot: number, done: (lo: number, hi: number) => void, known: Known): void {
     this.#counters.deferred += 1;
     const token = Symbol("late");
     this.#late.set(slot, token);
     const arena = this.#arena;
-    arena.commit(PHASE.deferred, known?.lo ?? 0, known?.hi ?? 0);
+    arena.commit(PHASE.deferred, known.lo, known.hi);
     this.#bus.flush();
     this.#bus.access.take((lateLo, lateHi) => {
       if (this.#late.get(slot) !== token) return;
@@ -399,10 +415,10 @@ export class Engine {
         return;
       }
       // A device may answer in the middle of a transaction of its own: that one comes first, and the answer with it.
-      const owner = known === null ? null : arena.answer(slot, known.lo | lateLo, known.hi | lateHi);
+      const owner = arena.answer(slot, known.lo | lateLo, known.hi | lateHi);
       this.#held.push(() => {
         done(lateLo, lateHi);
-        if (owner !== null) arena.answered(owner, slot);
+        arena.answered(owner, slot);
       });
     });
     this.#releaseHeld();

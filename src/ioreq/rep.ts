@@ -86,6 +86,11 @@ export class RepRequest {
     }
   }
 
+  /** What is known of the outstanding element already: the bits of registers that answered at once. */
+  get known(): { readonly lo: number; readonly hi: number } {
+    return { lo: this.#view.getInt32(0, true), hi: this.#view.getInt32(4, true) };
+  }
+
   /** The outstanding element has its answer: the bits to add to those known. */
   resolve(lo: number, hi: number, memory: GuestMemory, counters: Counters): void {
     if (this.#isRead) {

@@ -199,13 +199,14 @@ export class Arena {
   }
 
   /**
-   * With this transaction's commit the late answer of a vCPU is known, so that a process that dies right after it
-   * gives that answer and asks no device again. Returns whose transaction it is, for answered().
+   * With this transaction's commit the late answer of a vCPU is known, so that the process after one that dies right
+   * then gives that answer and asks no device again. Returns whose transaction it is, for answered().
    */
   answer(slot: number, lo: number, hi: number): number {
     const at = RECORDS_AT + slot * RECORD_WORDS;
     this.i32[at + RECORD.replyLo] = lo;
     this.i32[at + RECORD.replyHi] = hi;
+    this.i32[at + RECORD.element] = this.i32[at + RECORD.progress] as number;
     const word = RECORDS_AT + this.#owner * RECORD_WORDS + RECORD.answers + (slot >>> 5);
     this.i32[word] = (this.i32[word] as number) | (1 << (slot & 31));
     return this.#owner;
@@ -223,6 +224,7 @@ export class Arena {
     this.i32[at + RECORD.replyLo] = lo;
     this.i32[at + RECORD.replyHi] = hi;
     this.i32[at + RECORD.phase] = PHASE.committed;
+    this.i32[at + RECORD.progress] = 0;
   }
 
   /** Put every word back as begin() found it. The record becomes idle. */
@@ -257,6 +259,7 @@ export class Arena {
       replyLo: word("replyLo"),
       replyHi: word("replyHi"),
       progress: word("progress"),
+      element: word("element"),
       subject: word("subject"),
       ringAt: word("ringAt"),
       ringSlots: word("ringSlots"),
@@ -264,9 +267,11 @@ export class Arena {
     };
   }
 
-  /** How many elements of a rep request are done: kept with a deferred record. */
+  /** How many elements of a rep request are done: kept with a deferred record. In a transaction it is undone with it. */
   setProgress(record: number, elements: number): void {
-    this.i32[RECORDS_AT + record * RECORD_WORDS + RECORD.progress] = elements;
+    const word = RECORDS_AT + record * RECORD_WORDS + RECORD.progress;
+    if (this.inTransaction) this.#remember(word);
+    this.i32[word] = elements;
   }
 
   /**
@@ -309,7 +314,7 @@ export class Arena {
       const answers = this.i32[RECORDS_AT + owner * RECORD_WORDS + RECORD.answers + (slot >>> 5)] as number;
       if ((answers & (1 << (slot & 31))) === 0) continue;
       const at = RECORDS_AT + slot * RECORD_WORDS + RECORD.phase;
-      if (this.i32[at] === PHASE.deferred) this.i32[at] = PHASE.committed;
+      if (this.i32[at] === PHASE.deferred) this.i32[at] = PHASE.answered;
     }
     this.#forgetAnswers(owner);
   }

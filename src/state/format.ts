@@ -51,12 +51,14 @@ export const SERVER_STATE = { none: 0, created: 1, enabled: 2 } as const;
 export const UUID_WORDS = 4;
 
 /** Phases of a record; see docs/architecture.md, "A request is a transaction". */
-export const PHASE = { idle: 0, executing: 1, committed: 2, deferred: 3 } as const;
+export const PHASE = { idle: 0, executing: 1, committed: 2, deferred: 3, answered: 4 } as const;
 
 /**
  * Words of a record. `deaths`: how many processes died executing this request; for work outside requests, applying the
- * entry of the buffered ring at `diedAt`. `subject`: whose work it is, where no request says so. `ringSlots`, with `ringAt`: how many slots of the buffered ring this work was, from which on.
- * `answers`: a bit for each vCPU whose late answer became known with this work, in four words.
+ * entry of the buffered ring at `diedAt`. `subject`: whose work it is, where no request says so. `ringSlots`, with
+ * `ringAt`: how many slots of the buffered ring this work was, from which on. `answers`: a bit for each vCPU whose late
+ * answer became known with this work, in four words. `element`: of which element of a rep request the reply is a late
+ * answer, counted as `progress` is; 0 for other requests.
  */
 export const RECORD = {
   phase: 0,
@@ -69,6 +71,7 @@ export const RECORD = {
   ringSlots: 7,
   answers: 8,
   diedAt: 12,
+  element: 13,
 } as const;
 export const ANSWER_WORDS = MAX_VCPUS / 32;
 export const RECORD_WORDS = 16;
@@ -108,8 +111,8 @@ const LEDGER_BYTES = (LEDGER_ENTRY_WORDS + LEDGER_ENTRIES * LEDGER_ENTRY_WORDS) 
 export function place(dataLength: number, layoutCapacity: number) {
   const ledgerAt = (RECORDS_AT + RECORD_COUNT * RECORD_WORDS) * 4;
   const journalAt = ledgerAt + LEDGER_BYTES;
-  // Each word of data is recorded at most once per transaction, and the word that says which layout holds:
-  // so this never overflows.
+  // Each word of data is recorded at most once per transaction, and one besides: which layout holds, or the progress
+  // of a rep request. So this never overflows.
   const journalLength = align(dataLength, 4) * 2 + 8;
   const layoutAt = align(journalAt + journalLength, PAGE_SIZE);
   const dataAt = align(layoutAt + layoutCapacity * 2, PAGE_SIZE);
@@ -159,8 +162,13 @@ export function journalFault(words: Int32Array, count: number): string | null {
   const [first, end] = [at("dataAt") >>> 2, (at("dataAt") + align(at("dataLength"), 4)) >>> 2];
   for (let entry = 0; entry < count; entry += 1) {
     const word = words[(at("journalAt") >>> 2) + entry * 2] as number;
-    const known = (word >= first && word < end) || word === HEADER.layoutChanges;
+    const known = (word >= first && word < end) || word === HEADER.layoutChanges || isProgress(word);
     if (!known) return `its journal has word ${word}, and data is from ${first} to ${end}`;
   }
   return null;
+}
+
+function isProgress(word: number): boolean {
+  const inRecords = word - RECORDS_AT;
+  return inRecords >= 0 && inRecords < RECORD_COUNT * RECORD_WORDS && inRecords % RECORD_WORDS === RECORD.progress;
 }
