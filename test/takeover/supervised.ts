@@ -2,7 +2,6 @@
 /** A simulated host, a guest on it, and a device model that dies and is started again. */
 
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,10 +15,29 @@ import { type Finished, PROGRAM } from "../support/ioreqd.js";
 
 export type LogLine = Record<string, unknown>;
 
+/** Source of a guest program, or where it is. */
+export type Program = string | { readonly file: string };
+
 export interface Options {
   readonly vcpus?: number;
   /** For the guest program. */
   readonly words?: readonly string[];
+  /** Whether the device model logs state changes. */
+  readonly verbose?: boolean;
+  /** Further arguments of `ioreqd run`, that name files in the directory. */
+  readonly moreArguments?: (directory: string) => readonly string[];
+}
+
+/** One process that serves the guest. */
+export interface Launched {
+  readonly pid: number;
+  /** When it was started, and when it said that it was ready: performance.now() of this process. */
+  readonly spawnedAt: number;
+  readyAt: number | null;
+  /** What its log says when it is ready; null when it has ended before. */
+  readonly ready: Promise<LogLine | null>;
+  /** What ended it. */
+  readonly ended: Promise<number | NodeJS.Signals | null>;
 }
 
 export class Supervised {
@@ -32,15 +50,19 @@ export class Supervised {
   /** What no log line was. */
   stderr = "";
   readonly #args: readonly string[];
+  readonly #verbose: boolean;
   #process: ChildProcess | null = null;
+  #launched: Launched | null = null;
   #heard: () => void = () => {};
 
-  /** `program`: source of a guest's. `args`: of `ioreqd run`. */
-  constructor(program: string, args: readonly string[], { vcpus = 2, words = [] }: Options = {}) {
+  /** `args`: of `ioreqd run`. */
+  constructor(program: Program, args: readonly string[], options: Options = {}) {
+    const { vcpus = 2, words = [], verbose = true, moreArguments = () => [] } = options;
     this.host = new SimHost({ socketPath: join(this.directory, "xensim"), vcpus });
-    const file = join(this.directory, "guest.js");
-    writeFileSync(file, program);
-    this.#args = args;
+    const file = typeof program === "string" ? join(this.directory, "guest.js") : program.file;
+    if (typeof program === "string") writeFileSync(file, program);
+    this.#args = [...args, ...moreArguments(this.directory)];
+    this.#verbose = verbose;
     this.guest = new GuestRun(this.host, {
       program: file,
       arguments: words,
@@ -55,16 +77,19 @@ export class Supervised {
     return join(this.directory, name);
   }
 
-  /** Start the device model; resolves with what its log says when it is ready. Rejects when it ends before. */
-  async start(environment: NodeJS.ProcessEnv = {}): Promise<LogLine> {
-    const child = spawn(
-      process.execPath,
-      [PROGRAM, "run", "--state-dir", this.path("state"), "--log-format", "json", "-v", ...this.#args],
-      { env: { ...process.env, ...this.host.environment(), ...environment }, stdio: ["ignore", "ignore", "pipe"] },
-    );
+  /** Start the device model, and don't wait for anything. */
+  launch(environment: NodeJS.ProcessEnv = {}): Launched {
+    const flags = ["--state-dir", this.path("state"), "--log-format", "json", ...(this.#verbose ? ["-v"] : [])];
+    const spawnedAt = performance.now();
+    const child = spawn(process.execPath, [PROGRAM, "run", ...flags, ...this.#args], {
+      env: { ...process.env, ...this.host.environment(), ...environment },
+      stdio: ["ignore", "ignore", "pipe"],
+    });
     this.#process = child;
-    const from = this.log.length;
-    return new Promise((resolve, reject) => {
+    const ended = new Promise<number | NodeJS.Signals | null>((resolve) => {
+      child.once("close", (code, signal) => resolve(code ?? signal));
+    });
+    const ready = new Promise<LogLine | null>((resolve) => {
       createInterface({ input: child.stderr as NodeJS.ReadableStream }).on("line", (line) => {
         if (!line.startsWith("{")) {
           this.stderr += `${line}\n`;
@@ -72,28 +97,37 @@ export class Supervised {
         }
         const entry = JSON.parse(line) as LogLine;
         this.log.push(entry);
-        if (entry["msg"] === "ready") resolve(entry);
+        if (entry["msg"] !== "ready") return;
+        launched.readyAt = performance.now();
+        resolve(entry);
       });
-      child.once("close", (code, signal) =>
-        reject(new Error(`it ended (${code ?? signal}):\n${this.stderr}${JSON.stringify(this.log.slice(from))}`)),
-      );
+      void ended.then(() => resolve(null));
     });
+    const launched: Launched = { pid: child.pid ?? 0, spawnedAt, readyAt: null, ready, ended };
+    this.#launched = launched;
+    return launched;
+  }
+
+  /** Start the device model; resolves with what its log says when it is ready. Rejects when it ends before. */
+  async start(environment: NodeJS.ProcessEnv = {}): Promise<LogLine> {
+    const from = this.log.length;
+    const { ready, ended } = this.launch(environment);
+    const entry = await ready;
+    if (entry !== null) return entry;
+    throw new Error(`it ended (${await ended}):\n${this.stderr}${JSON.stringify(this.log.slice(from))}`);
   }
 
   /** End it, and wait until it has ended. Resolves with its exit code, or null when a signal ended it. */
   async end(signal: NodeJS.Signals = "SIGKILL"): Promise<number | null> {
     const child = this.#process as ChildProcess;
-    if (child.exitCode === null && child.signalCode === null) {
-      child.kill(signal);
-      await once(child, "close");
-    }
+    if (child.exitCode === null && child.signalCode === null) child.kill(signal);
+    await this.ended();
     return child.exitCode;
   }
 
-  /** Resolves when it has ended by itself. */
-  async ended(): Promise<void> {
-    const child = this.#process as ChildProcess;
-    if (child.exitCode === null && child.signalCode === null) await once(child, "close");
+  /** Resolves when it has ended by itself, with its exit code or the signal. */
+  ended(): Promise<number | NodeJS.Signals | null> {
+    return (this.#launched as Launched).ended;
   }
 
   /** Resolves once a vCPU waits for a late answer. */
@@ -146,7 +180,7 @@ export class Supervised {
 }
 
 export async function supervised(
-  program: string,
+  program: Program,
   args: readonly string[],
   act: (supervised: Supervised) => Promise<void>,
   options: Options = {},
