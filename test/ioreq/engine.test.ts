@@ -271,6 +271,42 @@ describe("a device that answers later", () => {
     expect([...new Uint32Array(machine.ram.buffer, 0x6000, 3)]).toEqual([0, 0x1234, 0]);
   });
 
+  test("has its answer to an element given by the next process, where it was recorded and not delivered", () => {
+    const { machine, waiting } = build();
+    machine.post({ flags: DATA_IS_PTR | DIR_READ, addr: BigInt(MEMORY + 0x0c), data: 0x6000n, count: 3 });
+    const next = build();
+    const flush = machine.tree.flush.bind(machine.tree);
+    // Between the commit of the device's work and what follows from it.
+    machine.tree.flush = () => {
+      next.machine.arena.u8.set(machine.arena.u8);
+      new Uint8Array(next.machine.page).set(new Uint8Array(machine.page));
+      next.machine.ram.set(machine.ram);
+      machine.tree.flush = flush;
+      flush();
+    };
+    machine.engine.host(() => waiting[0]?.(0x1234));
+    next.machine.arena.recover();
+    expect(next.machine.arena.record(0)).toMatchObject({ phase: PHASE.answered, progress: 1, element: 1 });
+    expect(next.machine.engine.resume(0)).toBe("served again");
+    expect(next.waiting).toEqual([]);
+    expect(next.machine.state()).toBe(STATE.respReady);
+    expect([...new Uint32Array(next.machine.ram.buffer, 0x6000, 3)]).toEqual([0, 0x1234, 0]);
+  });
+
+  test("has its answer to an element that was delivered already given to no other", () => {
+    const { machine, waiting } = build();
+    const repeat = { flags: DATA_IS_PTR | DIR_READ, addr: BigInt(MEMORY + 0x0c), data: 0x6000n, count: 3 };
+    machine.post(repeat);
+    machine.arena.beginHost();
+    machine.arena.answer(0, 0x1234, 0);
+    machine.arena.commit(PHASE.committed, 0, 0);
+    machine.arena.setProgress(0, 2);
+    machine.arena.recover();
+    expect(machine.engine.resume(0)).toBe("served again");
+    expect(waiting).toHaveLength(1);
+    expect([...new Uint32Array(machine.ram.buffer, 0x6000, 3)]).toEqual([0, 0, 0]);
+  });
+
   test("answers an older request in vain, once the server has given up on it", () => {
     const { machine, waiting } = build();
     machine.post({ addr: BigInt(MEMORY + 0x10), flags: DIR_READ });

@@ -20,6 +20,8 @@ export interface SoakOptions {
   readonly seed: number;
   /** Die at these points and nowhere else. */
   readonly points?: readonly FaultPoint[];
+  /** How long a process may take to its point, in ms; then it is killed where it is. */
+  readonly patience?: number;
   /** Called after each kill. */
   readonly onKill?: (kills: number) => void;
 }
@@ -42,13 +44,14 @@ export interface SoakResult {
   readonly seconds: number;
 }
 
-/** A process that does not come to its point is killed where it is. */
-const POINT_MS = 3000;
+const PATIENCE_MS = 3000;
 /** The guest comes to its end, or something waits for ever. */
 const GUEST_MS = 60_000;
 /** Xen hears of a process's end a moment after we do. */
 const SETTLE_MS = 2000;
 const FIRST_GUESS_MS = 300;
+/** For a time limit that may never come: it keeps nobody waiting. */
+const UNREFERENCED = { ref: false } as const;
 /** The kernel's unit in /proc on every architecture that Xen runs on: 100 a second. */
 const TICK_MS = 10;
 
@@ -98,7 +101,8 @@ class Soak {
     });
     const first = this.#launch();
     if ((await first.ready) === null) throw new Error(`the first process ended (${await first.ended}): ${all.stderr}`);
-    const descriptors = countDescriptors(first.pid);
+    // Guest memory is opened when a device uses it for the first time.
+    const descriptors = countDescriptors(first.pid) + 1;
     all.begin();
     await all.step("soaking", VCPUS);
     this.#hot.begin();
@@ -154,7 +158,10 @@ class Soak {
   async #dieBy(death: Death): Promise<string> {
     if ("at" in death) {
       const launched = this.#launch(dyingAt(death.at, death.nth));
-      const byItself = await Promise.race([launched.ended.then(() => true), setTimeout(POINT_MS, false)]);
+      const byItself = await Promise.race([
+        launched.ended.then(() => true),
+        setTimeout(this.#options.patience ?? PATIENCE_MS, false, UNREFERENCED),
+      ]);
       if (!byItself) await this.#all.end();
       else await this.#blameUnlessKilled(launched);
       return byItself ? death.at : `at any moment (not soon ${death.at})`;
@@ -186,13 +193,14 @@ class Soak {
     const all = this.#all;
     await this.#hot.stop().catch((error: Error) => this.#problems.push(error.message));
     Atomics.store(this.#words, RAM.stop >>> 2, 1);
-    const outcome = await Promise.race([all.guest.done, setTimeout(GUEST_MS, null)]);
+    const outcome = await Promise.race([all.guest.done, setTimeout(GUEST_MS, null, UNREFERENCED)]);
     if (outcome === null) this.#problems.push(`the guest does not end: a vCPU waits`);
     for (const { vcpu, state, message } of outcome?.vcpus ?? []) {
       if (state !== "finished") this.#problems.push(`vCPU ${vcpu}: ${message}`);
     }
     if (all.host.crashReason !== null) this.#problems.push(`Xen crashed the domain: ${all.host.crashReason}`);
-    return all.reports.filter(({ text }) => text === "soaked").map(({ detail }) => detail as unknown as Finish);
+    const soaked = all.reports.filter(({ text }) => text === "soaked").sort((a, b) => a.vcpu - b.vcpu);
+    return soaked.map(({ detail }) => detail as unknown as Finish);
   }
 
   /** What the server has in Xen is what the guest's BARs say, and what the ledger says; and the process has not more open than the first. */
@@ -226,7 +234,7 @@ class Soak {
     while (countDescriptors(pid) > descriptors && performance.now() < until) await setTimeout(5);
     const open = countDescriptors(pid);
     if (open > descriptors)
-      this.#problems.push(`the last process has ${open} descriptors open, the first had ${descriptors}`);
+      this.#problems.push(`the last process has ${open} descriptors open, the first ${descriptors}`);
   }
 
   #same(who: string, actual: readonly string[], expected: readonly string[]): void {

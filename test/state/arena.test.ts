@@ -81,6 +81,18 @@ test("a death after the commit loses nothing: the record holds the reply", () =>
   expect(heir.record(1)).toMatchObject({ phase: PHASE.committed, replyLo: 0x1234, replyHi: -1, deaths: 0 });
 });
 
+test("the progress of a rep request is undone with the work that made it", () => {
+  const { arena, buffer } = create();
+  arena.begin(2);
+  arena.setProgress(2, 1);
+  arena.commit(PHASE.deferred, 0, 0);
+  arena.begin(2);
+  arena.setProgress(2, 3);
+  const heir = Arena.open(buffer.slice(0));
+  expect(heir.recover()).toBe(2);
+  expect(heir.record(2)).toMatchObject({ phase: PHASE.idle, progress: 1 });
+});
+
 test("a death between the end of one request and the beginning of the next undoes nothing", () => {
   const { arena, buffer } = create();
   arena.begin(0);

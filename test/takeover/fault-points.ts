@@ -28,6 +28,12 @@ export const XEN_POINTS = [
   "before a message",
   "after a message",
 ] as const;
+/** On the way of the first process. */
+export const CREATION_POINTS = [
+  "after the server is created",
+  "before the server is enabled",
+  "after the server is enabled",
+] as const;
 /** While a process takes over. */
 export const TAKEOVER_POINTS = [
   "before recovery",
@@ -43,6 +49,7 @@ export type FaultPoint =
   | (typeof REQUEST_POINTS)[number]
   | (typeof RING_POINTS)[number]
   | (typeof XEN_POINTS)[number]
+  | (typeof CREATION_POINTS)[number]
   | (typeof TAKEOVER_POINTS)[number];
 
 /** For the environment of a process that is to die when it comes to this point for the n-th time. */

@@ -51,6 +51,8 @@ around(Arena.prototype, "commit", "before commit", "after commit");
 around(Arena.prototype, "release", "before release", null, (record: number) => record !== HOST_RECORD);
 around(Engine.prototype, "applyBuffered", null, "ring entry applied");
 around(Engine.prototype, "advanced", "ring pointer moved", null);
+around(NativeXen.prototype, "createIoreqServer", null, "after the server is created");
+around(NativeXen.prototype, "setIoreqServerState", "before the server is enabled", "after the server is enabled");
 around(NativeXen.prototype, "mapIoRange", "before a range is mapped", "after a range is mapped");
 around(NativeXen.prototype, "unmapIoRange", "before a range is unmapped", "after a range is unmapped");
 around(NativeXen.prototype, "mapPciDevice", "before a function is claimed", "after a function is claimed");

@@ -1,51 +1,52 @@
 // SPDX-License-Identifier: MIT
 
 import { existsSync } from "node:fs";
-import { setTimeout } from "node:timers/promises";
+import { soak } from "../soak/soak.js";
 import { guestProgram } from "../support/ioreqd.js";
 import { listen } from "../support/notify-socket.js";
-import { dyingAt, REQUEST_POINTS } from "./fault-points.js";
-import { type Supervised, supervised } from "./supervised.js";
+import { dyingAt, REQUEST_POINTS, RING_POINTS, TAKEOVER_POINTS, XEN_POINTS } from "./fault-points.js";
+import { supervised } from "./supervised.js";
 
-/** Every vCPU reads NEXT so many times, and tells what it read. */
-const COUNTING = guestProgram(`
-  const values = [];
-  if (vcpu.id === 0) place(vcpu);
-  vcpu.barrier();
-  vcpu.step("counting");
-  for (let n = 0; n < Number(vcpu.arguments[0]); n += 1) values.push(vcpu.read(MEMORY, 4));
-  vcpu.step("counted", { values });
-`);
+/** Seconds, on a machine that does much else. */
+const PATIENCE_MS = 20_000;
 
-/** What all vCPUs read, sorted. */
-const counted = (all: Supervised): number[] =>
-  all.reports
-    .filter(({ text }) => text === "counted")
-    .flatMap(({ detail }) => (detail as { values: number[] }).values)
-    .sort((a, b) => a - b);
+test.each([
+  ["on the way of a request", REQUEST_POINTS],
+  ["in the buffered ring", RING_POINTS],
+  ["while it asks Xen for something", XEN_POINTS],
+  ["while it takes over", TAKEOVER_POINTS],
+])(
+  "a process that dies %s loses nothing and does nothing twice",
+  async (_where, points) => {
+    const result = await soak({ kills: points.length + 1, seed: 1, points, patience: PATIENCE_MS });
+    expect(result.problems).toEqual([]);
+    // The first is killed when the guest has begun, wherever it is.
+    expect(result.killsBy).toEqual(new Map([["at any moment", 1], ...points.map((point) => [point, 1] as const)]));
+  },
+  120_000,
+);
 
-test("two vCPUs that read a counter see no gap and no repeat while the device model is killed again and again", async () => {
-  await supervised(
-    COUNTING,
-    ["--device", "counter,addr=10.0"],
-    async (all) => {
-      await all.start();
-      all.begin();
-      await all.step("counting", 2);
-      for (let kill = 0; kill < 8; kill += 1) {
-        await setTimeout(kill); // at another moment each time
-        await all.end();
-        const ready = await all.start();
-        expect(ready).toMatchObject({ takenOver: true });
-      }
-      await expect(all.guest.done).resolves.toMatchObject({ ok: true });
-      expect(counted(all)).toEqual(Array.from({ length: 40_000 }, (_, i) => i));
-      expect(all.host.crashReason).toBeNull();
-      expect(await all.end("SIGTERM")).toBe(0);
-      expect(all.host.counters().servers).toBe(0);
-    },
-    { words: ["20000"] },
-  );
+test("a guest that keeps every device busy misses nothing while its process is killed 30 times", async () => {
+  const result = await soak({ kills: 30, seed: 20 });
+  expect(result.problems).toEqual([]);
+  expect(result.kills).toBe(30);
+}, 240_000);
+
+test("a process that dies before the guest has seen its server leaves no other", async () => {
+  await supervised(guestProgram(""), ["--device", "counter,addr=10.0"], async (all) => {
+    for (const point of ["after the pages are mapped", "after a function is claimed"] as const) {
+      all.launch(dyingAt(point));
+      expect(await all.ended()).toBe("SIGKILL");
+    }
+    all.launch(dyingAt("before the server is enabled"));
+    expect(await all.ended()).toBe("SIGKILL");
+    all.launch(dyingAt("after the server is enabled"));
+    expect(await all.ended()).toBe("SIGKILL");
+    expect(await all.start()).toMatchObject({ takenOver: true });
+    expect(all.host.counters()).toMatchObject({ servers: 1, ranges: 1 });
+    expect(await all.end("SIGTERM")).toBe(0);
+    expect(all.host.counters()).toMatchObject({ servers: 0, ranges: 0 });
+  });
 }, 120_000);
 
 test("a guest that is abandoned gets its answer, and all ones from then on", async () => {
@@ -90,30 +91,6 @@ test("while a process serves the guest, another is refused, and so is abandoning
     expect(second).toMatchObject({ status: 1, stderr: expect.stringContaining("DOMAIN_SERVED") });
   });
 }, 120_000);
-
-test.each(REQUEST_POINTS)(
-  "a process that dies %s loses nothing and does nothing twice",
-  async (point) => {
-    await supervised(
-      COUNTING,
-      ["--device", "counter,addr=10.0"],
-      async (all) => {
-        // The guest's first accesses place the BARs: about 40, some with many stores.
-        await all.start(dyingAt(point, 150));
-        all.begin();
-        await all.ended();
-        expect(await all.start(dyingAt(point, 1000))).toMatchObject({ takenOver: true });
-        await all.ended();
-        expect(await all.start()).toMatchObject({ takenOver: true });
-        await expect(all.guest.done).resolves.toMatchObject({ ok: true });
-        expect(counted(all)).toEqual(Array.from({ length: 4000 }, (_, i) => i));
-        expect(all.host.crashReason).toBeNull();
-      },
-      { words: ["2000"] },
-    );
-  },
-  30_000,
-);
 
 describe("an answer that a device owes when its process ends", () => {
   const LATE = guestProgram(`
