@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: MIT
 /** When each process of a soak dies. */
 
-import { type FaultPoint, REQUEST_POINTS, RING_POINTS, TAKEOVER_POINTS, XEN_POINTS } from "../takeover/fault-points.js";
+import {
+  type FaultPoint,
+  NOTE_POINTS,
+  REQUEST_POINTS,
+  RING_POINTS,
+  TAKEOVER_POINTS,
+  XEN_POINTS,
+} from "../takeover/fault-points.js";
 import type { Random } from "./random.js";
 
 /** At a named point of its way, the n-th time that it comes there; or so long after something, wherever it is then. */
@@ -9,7 +16,13 @@ export type Death =
   | { readonly at: FaultPoint; readonly nth: number }
   | { readonly after: "spawn" | "ready"; readonly ms: number };
 
-export const POINTS: readonly FaultPoint[] = [...REQUEST_POINTS, ...RING_POINTS, ...XEN_POINTS, ...TAKEOVER_POINTS];
+export const POINTS: readonly FaultPoint[] = [
+  ...REQUEST_POINTS,
+  ...RING_POINTS,
+  ...XEN_POINTS,
+  ...NOTE_POINTS,
+  ...TAKEOVER_POINTS,
+];
 
 /** Half of all deaths are at named points. The others are at any moment, some of them before it is ready. */
 const AT_POINTS = 0.5;
@@ -47,12 +60,21 @@ export class Deaths {
 
 const REQUESTS: readonly string[] = REQUEST_POINTS;
 const TAKEOVER: readonly string[] = TAKEOVER_POINTS;
-const RARE: readonly string[] = ["before a function is claimed", "after a function is claimed"];
+/** Where a device that is added, or a late answer, has to come by. */
+const RARE: readonly string[] = [
+  ...["before a function is claimed", "after a function is claimed"],
+  ...[
+    "after a late answer is noted",
+    "after a late answer is committed",
+    "after a late answer is given",
+    "after a reply is noted",
+  ],
+];
 const ONCE: readonly string[] = ["before recovery", "after recovery", "after the pages are mapped"];
 
 /** How often a process comes there soon. */
 function mostOf(point: FaultPoint): number {
   if (RARE.includes(point) || ONCE.includes(point)) return 1;
   if (TAKEOVER.includes(point)) return point.endsWith("bound") ? 3 : 2;
-  return REQUESTS.includes(point) ? 300 : 12;
+  return REQUESTS.includes(point) ? 300 : 5;
 }

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: MIT
 /** A soak's figures, as text. */
 
-import { quantile, type SoakResult } from "./soak.js";
+import { quantile } from "./measure.js";
+import type { SoakResult } from "./soak.js";
 
 export function report(result: SoakResult): string {
-  const { kills, seconds, killsBy, takeOvers, startCpu, pauses, verified, serial, hot } = result;
+  const { kills, seconds, killsBy, takeOvers, startCpu, bareNode, pauses, verified, serial, hot } = result;
   const rows: string[] = [`${kills} kills in ${seconds.toFixed(0)} s`];
-  const row = (name: string, value: string | number): number => rows.push(`  ${name.padEnd(46)} ${value}`);
+  const row = (name: string, value: string | number): number => rows.push(`  ${name.padEnd(50)} ${value}`);
   for (const [where, count] of killsBy) row(where, count);
   rows.push("take-overs, in ms");
   row("from the start of a process to ready", spread(takeOvers));
   row("processor time until then", spread(startCpu));
+  row("Node.js itself, doing nothing, here and now", bareNode.toFixed(0));
   row("an access that waited for that, as the guest saw it", spread(pauses));
   rows.push("verified");
   for (const [what, count] of Object.entries(verified)) row(what, count);

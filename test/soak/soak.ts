@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** A guest that is served by one process after the other, each of which is killed; and what became of it. */
 
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { Arena } from "../../src/state/arena.js";
@@ -11,6 +11,7 @@ import { held, wanted } from "./claimed.js";
 import { type Death, Deaths } from "./deaths.js";
 import type { Finish } from "./guest/index.js";
 import { HotDevice } from "./hot-device.js";
+import { bareNode, countDescriptors, cpuTime, median, sum } from "./measure.js";
 import { type Bar, deviceArguments, HOT_BAR, RAM, VCPUS } from "./places.js";
 import { Random } from "./random.js";
 import { type Arrived, compareStream } from "./serial-stream.js";
@@ -36,6 +37,8 @@ export interface SoakResult {
   readonly takeOvers: readonly number[];
   /** Milliseconds of processor time that they took for it. */
   readonly startCpu: readonly number[];
+  /** Milliseconds that Node.js takes for a program that does nothing, here and now. */
+  readonly bareNode: number;
   /** Milliseconds of accesses that waited for a process, sorted. */
   readonly pauses: readonly number[];
   readonly verified: Readonly<Record<string, number>>;
@@ -52,8 +55,6 @@ const SETTLE_MS = 2000;
 const FIRST_GUESS_MS = 300;
 /** For a time limit that may never come: it keeps nobody waiting. */
 const UNREFERENCED = { ref: false } as const;
-/** The kernel's unit in /proc on every architecture that Xen runs on: 100 a second. */
-const TICK_MS = 10;
 
 export async function soak(options: SoakOptions): Promise<SoakResult> {
   const run = new Soak(options);
@@ -127,6 +128,7 @@ class Soak {
       killsBy: new Map([...this.#killsBy].sort(([, a], [, b]) => b - a)),
       takeOvers: this.#takeOvers.slice(1).sort((a, b) => a - b),
       startCpu: this.#startCpu.slice(1).sort((a, b) => a - b),
+      bareNode: bareNode(),
       pauses: finishes.flatMap(({ pauses }) => pauses).sort((a, b) => a - b),
       verified,
       serial,
@@ -276,36 +278,4 @@ class Soak {
   #serverId(): number {
     return this.#arena().header("ioservid");
   }
-}
-
-/** Of a process, all its threads, in ms; null when it has ended. Source: proc(5), stat: utime and stime. */
-function cpuTime(pid: number): number | null {
-  try {
-    const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
-      .replace(/^.*\) /, "")
-      .split(" ");
-    return (Number(fields[11]) + Number(fields[12])) * TICK_MS;
-  } catch {
-    return null;
-  }
-}
-
-const countDescriptors = (pid: number): number => readdirSync(`/proc/${pid}/fd`).length;
-
-export function median(values: readonly number[]): number | null {
-  return quantile(
-    [...values].sort((a, b) => a - b),
-    0.5,
-  );
-}
-
-/** Of sorted values; null where there are none. */
-export function quantile(sorted: readonly number[], share: number): number | null {
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? null;
-}
-
-function sum(all: ReadonlyArray<Readonly<Record<string, number>>>): Record<string, number> {
-  const total: Record<string, number> = {};
-  for (const one of all) for (const [name, value] of Object.entries(one)) total[name] = (total[name] ?? 0) + value;
-  return total;
 }

@@ -28,6 +28,17 @@ export const XEN_POINTS = [
   "before a message",
   "after a message",
 ] as const;
+/** Where it notes, outside of a transaction, how far it has come. */
+export const NOTE_POINTS = [
+  "before the ledger is written",
+  "after the ledger is written",
+  "after progress is noted",
+  "after a late answer is noted",
+  "after a late answer is committed",
+  "after a late answer is given",
+  "after a reply is noted",
+  "after a message is settled",
+] as const;
 /** On the way of the first process. */
 export const CREATION_POINTS = [
   "after the server is created",
@@ -49,6 +60,7 @@ export type FaultPoint =
   | (typeof REQUEST_POINTS)[number]
   | (typeof RING_POINTS)[number]
   | (typeof XEN_POINTS)[number]
+  | (typeof NOTE_POINTS)[number]
   | (typeof CREATION_POINTS)[number]
   | (typeof TAKEOVER_POINTS)[number];
 

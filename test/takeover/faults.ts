@@ -8,6 +8,7 @@
 import { Engine } from "../../src/ioreq/engine.js";
 import { IOREQ, STATE, STATE_MASK } from "../../src/spec/xen-ioreq.js";
 import { Arena, HOST_RECORD } from "../../src/state/arena.js";
+import { Ledger } from "../../src/state/ledger.js";
 import { NativeEventChannels } from "../../src/xen/evtchn.js";
 import { NativeXen } from "../../src/xen/native.js";
 import type { FaultPoint } from "./fault-points.js";
@@ -51,6 +52,23 @@ around(Arena.prototype, "commit", "before commit", "after commit");
 around(Arena.prototype, "release", "before release", null, (record: number) => record !== HOST_RECORD);
 around(Engine.prototype, "applyBuffered", null, "ring entry applied");
 around(Engine.prototype, "advanced", "ring pointer moved", null);
+for (const name of ["ask", "hold", "leave", "forget", "setLine"] as const) {
+  around(Ledger.prototype, name, "before the ledger is written", "after the ledger is written");
+}
+around(Arena.prototype, "setProgress", null, "after progress is noted");
+let answered = false;
+around(Arena.prototype, "answer", null, "after a late answer is noted", () => {
+  answered = true;
+  return true;
+});
+around(Arena.prototype, "commit", null, "after a late answer is committed", () => {
+  const applies = answered;
+  answered = false;
+  return applies;
+});
+around(Arena.prototype, "answered", null, "after a late answer is given");
+around(Arena.prototype, "conclude", null, "after a reply is noted");
+around(Arena.prototype, "settle", null, "after a message is settled");
 around(NativeXen.prototype, "createIoreqServer", null, "after the server is created");
 around(NativeXen.prototype, "setIoreqServerState", "before the server is enabled", "after the server is enabled");
 around(NativeXen.prototype, "mapIoRange", "before a range is mapped", "after a range is mapped");

@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { soak } from "../soak/soak.js";
 import { guestProgram } from "../support/ioreqd.js";
 import { listen } from "../support/notify-socket.js";
-import { dyingAt, REQUEST_POINTS, RING_POINTS, TAKEOVER_POINTS, XEN_POINTS } from "./fault-points.js";
+import { dyingAt, NOTE_POINTS, REQUEST_POINTS, RING_POINTS, TAKEOVER_POINTS, XEN_POINTS } from "./fault-points.js";
 import { supervised } from "./supervised.js";
 
 /** Seconds, on a machine that does much else. */
@@ -14,6 +14,7 @@ test.each([
   ["on the way of a request", REQUEST_POINTS],
   ["in the buffered ring", RING_POINTS],
   ["while it asks Xen for something", XEN_POINTS],
+  ["while it notes how far it has come", NOTE_POINTS],
   ["while it takes over", TAKEOVER_POINTS],
 ])(
   "a process that dies %s loses nothing and does nothing twice",
