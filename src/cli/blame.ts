@@ -15,13 +15,15 @@ import { DATA_IS_PTR, DIRECTION_FLAG, TYPE } from "../spec/xen-ioreq.js";
 import { type Arena, HOST_RECORD } from "../state/arena.js";
 
 /** In one request, or within ten minutes in work of one function that nobody asked for. */
-const DEATHS = 2;
+export const DEFAULT_DEATHS = 2;
 
 export interface Blamed {
   readonly arena: Arena;
   readonly tree: PciTree;
   readonly server: Pick<IoreqServer, "vcpus" | "left">;
   readonly quarantine: Quarantine;
+  /** Deaths after which a device goes there; 0: never. */
+  readonly most: number;
   readonly log: Readonly<Record<"warn" | "error", (fields: object, message: string) => void>>;
 }
 
@@ -41,7 +43,7 @@ export function blame(died: number, blamed: Blamed): void {
 /** `isNew`: the last process died in it. Otherwise it is looked at again, should that one have died while it looked. */
 function blameRequest(blamed: Blamed, request: RawRequest | null, deaths: number, isNew: boolean): void {
   if (request === null || deaths === 0) return;
-  const { tree, log } = blamed;
+  const { tree, log, most } = blamed;
   const suspects = suspectsOf(tree, request);
   if (isNew) {
     const value = isRead(request) || (request.flags & DATA_IS_PTR) !== 0 ? {} : { value: writtenValue(request) };
@@ -49,11 +51,12 @@ function blameRequest(blamed: Blamed, request: RawRequest | null, deaths: number
     log.warn({ vcpu, ...requestFields(tree, request), ...value, deaths }, "a process died in this request");
   }
   // An access may be for several: who it was is found out by leaving out one more each time.
-  for (const fn of suspects.slice(0, Math.max(0, deaths - DEATHS + 1))) isolate(blamed, fn, deaths);
+  const left = most === 0 ? 0 : Math.max(0, deaths - most + 1);
+  for (const fn of suspects.slice(0, left)) isolate(blamed, fn, deaths);
 }
 
 function blameHostWork(blamed: Blamed, subject: number): void {
-  const { tree, log } = blamed;
+  const { tree, log, most } = blamed;
   const fn = tree.functions.find((one) => one.subject === subject);
   if (fn === undefined) {
     log.warn({}, "a process died in work that is no device's");
@@ -61,7 +64,7 @@ function blameHostWork(blamed: Blamed, subject: number): void {
   }
   const deaths = fn.state.noteDeath(monotonic());
   log.warn({ device: fn.label, deaths }, "a process died in work of this device outside of requests");
-  if (deaths >= DEATHS) isolate(blamed, fn, deaths);
+  if (most > 0 && deaths >= most) isolate(blamed, fn, deaths);
 }
 
 function isolate({ quarantine, log, arena }: Blamed, fn: PciFunction, deaths: number): void {

@@ -17,6 +17,7 @@ import type { DeviceRequest } from "../pci/plan.js";
 import type { AdapterName } from "../xen/ffi/index.js";
 import type { BufioreqMode } from "../xen/host.js";
 import type { XenStore } from "../xenstore/client.js";
+import { DEFAULT_DEATHS } from "./blame.js";
 import type { SessionOptions } from "./session.js";
 import { DEFAULT_WATCHDOG_MS } from "./watchdog.js";
 
@@ -30,6 +31,7 @@ export interface RunFlags {
   pollWindow?: number;
   pollBudget?: number;
   watchdog?: number;
+  quarantine?: number;
   ffi?: AdapterName;
   verbose: number;
   logFormat?: LogFormat;
@@ -78,6 +80,7 @@ export async function gather(flags: RunFlags): Promise<RunPlan> {
       stateDir: flags.stateDir ?? config.stateDir ?? DEFAULT_STATE_DIR,
       verbosity,
       watchdog: flags.watchdog ?? config.watchdog ?? DEFAULT_WATCHDOG_MS,
+      quarantine: flags.quarantine ?? config.quarantine ?? DEFAULT_DEATHS,
     },
     log: { verbosity, format: flags.logFormat ?? config.log?.format ?? "auto" },
     ffi: flags.ffi ?? config.ffi ?? "koffi",

@@ -55,6 +55,11 @@ export function program(exit: (code: number) => void): Command {
       "end this process when a request takes that long; 0: never (default: 2000)",
       number("milliseconds", 0, 600_000),
     )
+    .option(
+      "--quarantine <deaths>",
+      "leave a device out that ended so many processes; 0: never (default: 2)",
+      number("deaths", 0, 100),
+    )
     .addOption(
       new Option("--ffi <adapter>", "how C libraries are called (default: koffi)").choices(["koffi", "ffi-napi"]),
     )

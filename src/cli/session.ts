@@ -50,6 +50,8 @@ export interface SessionOptions {
   readonly descriptors?: DescriptorStore;
   /** How long one transaction may take, in ms, before the process ends for the next one; 0: for ever. */
   readonly watchdog: number;
+  /** After how many deaths in a device's work it goes into quarantine; 0: never. */
+  readonly quarantine: number;
 }
 
 export class Session {
@@ -119,8 +121,10 @@ export class Session {
       this.#down.defer("close the chardevs", () => this.rights.releaseAll());
       this.hotplug = new Hotplug(this.tree, plan.hosts, arena, this.rights);
       this.quarantine = new Quarantine(this.tree, arena, this.rights);
-      if (left !== null)
-        blame(this.#died, { arena, log, tree: this.tree, server: this.server, quarantine: this.quarantine });
+      if (left !== null) {
+        const { quarantine, tree, server } = this;
+        blame(this.#died, { arena, log, tree, server, quarantine, most: options.quarantine });
+      }
       this.tree.connect(this.#pciHost());
       this.#down.defer("stop the timers", () => this.tree.detach());
       arena.beginHost();

@@ -69,6 +69,7 @@ export const configSchema = z.strictObject({
     .optional(),
   /** Milliseconds; 0: none. */
   watchdog: z.int().min(0).max(600_000).optional(),
+  quarantine: z.int().min(0).max(100).optional(),
   ffi: z.enum(ADAPTERS).optional(),
   log: z.strictObject({ verbosity: z.int().min(0).max(3).optional(), format: z.enum(FORMATS).optional() }).optional(),
 });

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** Who is blamed for the end of a process: over plain memory, with deaths as the arena shows them. */
 
-import { blame } from "../../src/cli/blame.js";
+import { blame, DEFAULT_DEATHS } from "../../src/cli/blame.js";
 import { counter } from "../../src/devices/counter.js";
 import { LeftRequests } from "../../src/ioreq/left-requests.js";
 import { definePciDevice } from "../../src/pci/define.js";
@@ -47,7 +47,14 @@ class Mourned extends Machine {
     const note = (fields: object, message: string): void =>
       void this.log.push({ message, fields: fields as Record<string, unknown> });
     const { arena, tree, quarantine } = this;
-    blame(died, { arena, tree, quarantine, server: { vcpus: 1, left }, log: { warn: note, error: note } });
+    blame(died, {
+      arena,
+      tree,
+      quarantine,
+      server: { vcpus: 1, left },
+      most: DEFAULT_DEATHS,
+      log: { warn: note, error: note },
+    });
   }
 
   get quarantined(): string[] {
