@@ -32,3 +32,4 @@ export {
 } from "./pci/define.js";
 export type { Access, DmaMemory, GuestCpu, GuestProgram, GuestVcpu } from "./sim/guest.js";
 export type { BytesField, FieldRow } from "./state/fields.js";
+export type { NamedValues, Upgrade, Value } from "./state/kept.js";

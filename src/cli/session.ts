@@ -18,13 +18,13 @@ import { GuestEvents } from "../observe/guest-events.js";
 import type { Logger } from "../observe/log.js";
 import type { PciFunction } from "../pci/function.js";
 import { Hotplug } from "../pci/hotplug.js";
-import { type DeviceRequest, planAgain, planTree } from "../pci/plan.js";
+import { type DeviceRequest, planTree } from "../pci/plan.js";
+import { planAgain, takeState } from "../pci/plan-again.js";
 import { Quarantine } from "../pci/quarantine.js";
 import type { PciHost } from "../pci/rights.js";
 import { PciTree } from "../pci/tree.js";
 import type { HostWindows } from "../pci/windows.js";
-import { type Arena, HOST_RECORD, PHASE, SERVER_STATE } from "../state/arena.js";
-import { readLayout } from "../state/read-layout.js";
+import { type Arena, SERVER_STATE } from "../state/arena.js";
 import type { DescriptorStore } from "../xen/descriptor-store.js";
 import type { FfiAdapter } from "../xen/ffi/table.js";
 import type { BufioreqMode, XenHost } from "../xen/host.js";
@@ -86,10 +86,8 @@ export class Session {
       // What the guest had from the process before stays: an error here is for the next one to mend.
       this.#state.keep = left !== null;
       // Tables and addresses are checked before anything is created.
-      const plan =
-        left === null
-          ? planTree(options.devices(), options.hosts)
-          : planAgain(readLayout(left.layout(), left.dataLength), left.dataLength, resolveAgain);
+      const again = left === null ? null : planAgain(left, resolveAgain);
+      const plan = again ?? planTree(options.devices(), options.hosts);
       const arena = left === null ? this.#state.create(plan, this.#down) : this.#state.takeOver(left, this.#down);
       if (left === null) arena.uuid = options.uuid;
       this.tree = new PciTree(plan, arena);
@@ -127,11 +125,12 @@ export class Session {
       }
       this.tree.connect(this.#pciHost());
       this.#down.defer("stop the timers", () => this.tree.detach());
-      arena.beginHost();
-      if (left === null) this.tree.reset();
-      this.tree.attach(this.rights);
-      arena.commit(PHASE.committed, 0, 0);
-      arena.release(HOST_RECORD);
+      arena.transact(() => {
+        // Where tables have changed, all of it happens or nothing: who dies in between leaves state and layout of before.
+        if (again === null) this.tree.reset();
+        else takeState(arena, again);
+        this.tree.attach(this.rights);
+      });
       this.#listen();
       // A function that Xen refuses is a reason not to start; later the tree counts it and goes on.
       if (left === null) this.tree.claimFunctions();

@@ -7,6 +7,7 @@
 import type { RegistersOf } from "../bus/register.js";
 import type { BlockTable, Rows } from "../bus/table.js";
 import type { FieldRows, FieldsOf } from "../state/fields.js";
+import type { Upgrade } from "../state/kept.js";
 import type { Capability } from "./capability.js";
 
 /** Ids of configuration space. Source: PCI 3.0 6.2.1. */
@@ -210,6 +211,12 @@ export interface PciDeviceTable<
   readonly state?: S;
   readonly timers?: readonly T[];
   readonly options?: OptionRows;
+  /**
+   * For a table whose places are not those that the state was written with: makes values for this one of them, by
+   * "bar0.LIVE", "state.count". What it leaves out is dropped, or begins at its reset value. Without it a place that is
+   * gone must hold its reset value, and none may have another kind or width.
+   */
+  readonly upgrade?: Upgrade;
   /** Called once, when the device is made (or taken over). Put handlers on registers here. */
   readonly attach?: (context: DeviceContext<{ readonly [K in keyof B]: RegistersOf<B[K]> }, FieldsOf<S>, T>) => void;
 }

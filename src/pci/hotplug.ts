@@ -13,7 +13,7 @@
  */
 
 import { IoreqdError, messageOf } from "../base/errors.js";
-import { type Arena, HOST_RECORD, PHASE } from "../state/arena.js";
+import type { Arena } from "../state/arena.js";
 import { type ArenaLayout, type DeviceDescription, LayoutBuilder } from "../state/layout.js";
 import { readLayout } from "../state/read-layout.js";
 import type { PciFunction } from "./function.js";
@@ -56,7 +56,7 @@ export class Hotplug {
     for (const { at, length } of groups) arena.clear(at, length);
     const fn = this.#tree.create(plan);
     try {
-      this.#transact(() => {
+      arena.transact(() => {
         fn.reset();
         attach(fn, this.#rights);
         for (const neighbour of this.#neighbours(fn)) neighbour.multiFunction = true;
@@ -99,7 +99,7 @@ export class Hotplug {
     const port = fn.parent;
     if (port === null || port.isolated || port.children.length !== 1 || port.bridge?.isOpen !== true) return false;
     let asked = false;
-    this.#transact(() => {
+    this.#arena.transact(() => {
       asked = port.slot.request();
     });
     this.#tree.flush();
@@ -134,7 +134,7 @@ export class Hotplug {
     const layout = this.#layout();
     const devices = layout.devices.filter(({ path }) => path !== fn.plan.path);
     const neighbours = this.#neighbours(fn);
-    this.#transact(() => {
+    this.#arena.transact(() => {
       for (const neighbour of neighbours) neighbour.multiFunction = neighbours.length > 1;
       this.#tellSlot(fn);
       this.#arena.setLayout(JSON.stringify({ ...layout, devices }));
@@ -150,19 +150,6 @@ export class Hotplug {
   /** Of a device it is function 0 that makes a slot full or empty. */
   #tellSlot(fn: PciFunction): void {
     if ((fn.plan.devfn & 7) === 0) fn.parent?.slot.changed();
-  }
-
-  #transact(work: () => void): void {
-    const arena = this.#arena;
-    arena.beginHost();
-    try {
-      work();
-      arena.commit(PHASE.committed, 0, 0);
-      arena.release(HOST_RECORD);
-    } catch (error) {
-      arena.rollback();
-      throw error;
-    }
   }
 
   /** The other functions of its device: their paths differ in the last digit. */

@@ -1,18 +1,11 @@
 // SPDX-License-Identifier: MIT
 /** From a list of devices to places in the arena: done before anything is created, so mistakes cost nothing. */
 
-import { IoreqdError } from "../base/errors.js";
 import type { Sbdf } from "../base/ids.js";
 import { blockSpan } from "../bus/block.js";
-import { type BlockTable, isBytes, resolveTable, rowLength } from "../bus/table.js";
+import { type BlockTable, isBytes, type Row, resolveTable, rowLength } from "../bus/table.js";
 import { placeFields } from "../state/fields.js";
-import {
-  type ArenaLayout,
-  type DeviceDescription,
-  type DeviceRecipe,
-  LayoutBuilder,
-  type PlaceDescription,
-} from "../state/layout.js";
+import { type DeviceDescription, type DeviceRecipe, LayoutBuilder, type PlaceDescription } from "../state/layout.js";
 import { placeChardev } from "./chardev-state.js";
 import type { OptionValues, PciDevice } from "./define.js";
 import { FUNCTION_STATE } from "./function-state.js";
@@ -95,34 +88,6 @@ export function planTree(
   return { functions, hosts, dataLength: builder.length, layout: builder.toJSON() };
 }
 
-/**
- * The tree of a layout again, for the process that takes over: `requestsOf` makes requests of recipes. Throws as planTree
- * does; STATE_INCOMPATIBLE where what a device keeps is not what it kept then.
- */
-export function planAgain(
-  before: ArenaLayout,
-  room: number,
-  requestsOf: (recipes: readonly DeviceRecipe[]) => readonly DeviceRequest[],
-): TreePlan {
-  const recipes = before.devices.map(({ path, device, spec }): DeviceRecipe => {
-    if (spec !== undefined) return spec;
-    throw new IoreqdError("STATE_INCOMPATIBLE", `the state file does not say how ${device} at ${path} is made`);
-  });
-  const builder = new LayoutBuilder(before, room, true);
-  const plan = planTree(requestsOf(recipes), before.hosts as readonly HostWindows[] | undefined, builder);
-  for (const { path, device, groups } of builder.layout.devices) {
-    const known = before.devices.find((one) => one.path === path)?.groups ?? [];
-    const changed = groups.find((group) => !known.includes(group)) ?? known.find((group) => !groups.includes(group));
-    if (changed === undefined) continue;
-    throw new IoreqdError(
-      "STATE_INCOMPATIBLE",
-      `${device} at ${path} has another table than when its state was written: ${changed.name} differs. Start the program that wrote it, or end the guest first`,
-      { path, group: changed.name },
-    );
-  }
-  return plan;
-}
-
 /** One function, with places from `builder`. Throws TABLE_INVALID, ARENA_FULL. */
 export function planFunction(builder: LayoutBuilder, place: FunctionPlace, multiFunction: boolean): FunctionPlan {
   const { request, path, parent } = place;
@@ -187,7 +152,25 @@ function placeBlock(builder: LayoutBuilder, entry: DeviceDescription, name: stri
       at: row.at,
       width: rowLength(row),
       kind: isBytes(row) ? "bytes" : "register",
+      ...contentsOf(row),
     }),
   );
   return builder.group(entry, name, blockSpan(rows), places);
+}
+
+/** For whoever has the layout, but not the table: what is there after reset, and what the guest may make of it. */
+function contentsOf(row: Row): Pick<PlaceDescription, "reset" | "writable"> {
+  if (isBytes(row)) {
+    const text = typeof row.reset === "string" ? Buffer.from(row.reset, "latin1") : (row.reset ?? []);
+    const reset = Buffer.from(text)
+      .toString("hex")
+      .replace(/(00)+$/, "");
+    return reset === "" ? {} : { reset };
+  }
+  const reset = BigInt(row.reset ?? 0);
+  const writable = BigInt(row.rw ?? 0) | BigInt(row.w1c ?? 0);
+  return {
+    ...(reset === 0n ? {} : { reset: reset.toString(16) }),
+    ...(writable === 0n ? {} : { writable: writable.toString(16) }),
+  };
 }

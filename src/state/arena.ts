@@ -136,6 +136,11 @@ export class Arena {
     return this.#layouts.read();
   }
 
+  /** Throws ARENA_FULL where there is no room for this layout. */
+  checkLayout(layout: string): void {
+    this.#layouts.check(Buffer.byteLength(layout));
+  }
+
   /**
    * From this transaction's commit on the layout is this one; undone, it is the old one. Once per transaction, as the
    * last thing in it. Throws ARENA_FULL.
@@ -182,6 +187,19 @@ export class Arena {
   /** Within such a transaction: what follows is this one's work. */
   goOnFor(subject: number): void {
     this.i32[RECORDS_AT + HOST_RECORD * RECORD_WORDS + RECORD.subject] = subject;
+  }
+
+  /** Work that no vCPU waits for, as a transaction: what throws leaves nothing of it. */
+  transact(work: () => void): void {
+    this.beginHost();
+    try {
+      work();
+    } catch (error) {
+      this.rollback();
+      throw error;
+    }
+    this.commit(PHASE.committed, 0, 0);
+    this.release(HOST_RECORD);
   }
 
   /**

@@ -49,6 +49,9 @@ export const VERSION = 3;
 /** What `HEADER.serverState` says: how far the server of `HEADER.ioservid` had come. */
 export const SERVER_STATE = { none: 0, created: 1, enabled: 2 } as const;
 export const UUID_WORDS = 4;
+export const UUID_PATTERN = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+/** Of one run of bytes: no arena has more. */
+export const MAX_VALUE_BYTES = 1 << 30;
 
 /** Phases of a record; see docs/architecture.md, "A request is a transaction". */
 export const PHASE = { idle: 0, executing: 1, committed: 2, deferred: 3, answered: 4 } as const;

@@ -35,18 +35,23 @@ export class LayoutAreas {
   /** Write the one that is to hold next. Returns what the count of changes has to be then. Throws ARENA_FULL. */
   prepare(layout: string): number {
     const text = Buffer.from(layout);
-    const room = this.#i32[HEADER.layoutCapacity] as number;
-    if (text.length > room) {
-      throw new IoreqdError(
-        "ARENA_FULL",
-        `the state file has ${room} bytes to name all registers, and ${text.length} are needed: remove another device first, or restart the guest with all its devices`,
-        { room, needed: text.length },
-      );
-    }
+    this.check(text.length);
     const changes = (this.#changes + 1) | 0;
     this.#u8.set(text, this.#at(changes));
     this.#i32[lengthWord(changes)] = text.length;
     return changes;
+  }
+
+  /** Is there room for a layout of so many bytes? Throws ARENA_FULL. */
+  check(length: number): void {
+    const room = this.#i32[HEADER.layoutCapacity] as number;
+    if (length > room) {
+      throw new IoreqdError(
+        "ARENA_FULL",
+        `the state file has ${room} bytes to name all registers, and ${length} are needed: remove another device first, or restart the guest with all its devices`,
+        { room, needed: length },
+      );
+    }
   }
 
   get #changes(): number {

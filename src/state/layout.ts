@@ -15,6 +15,10 @@ export interface PlaceDescription {
   /** Bytes: 1, 2, 4 or 8 for a number; anything for a run of bytes. */
   width: number;
   kind: "register" | "number" | "bytes";
+  /** What it holds after reset, in hex: a number, or bytes from the first on. Zeroes where it is left out. */
+  reset?: string;
+  /** Of a register: the bits that the guest changes by writing, in hex; none where it is left out. */
+  writable?: string;
 }
 
 /** What it names, and the bytes that are its own: nobody else has a place between them. */
@@ -59,12 +63,17 @@ export class LayoutBuilder {
   readonly #before: readonly DeviceDescription[];
 
   /**
-   * Goes on from a layout, which stays as it is. `room`: bytes of the data area. With `again` its devices are to be
-   * named anew, and what is the same as before keeps its place.
+   * Goes on from a layout, which stays as it is. `room`: bytes of the data area. Its devices for which `again` holds
+   * are to be named anew: a group whose places are the same as before stays where it is, any other gets a new one, and
+   * what it had before is not given to anybody yet.
    */
-  constructor(before: ArenaLayout = { devices: [] }, room = Number.POSITIVE_INFINITY, again = false) {
-    this.layout = { ...before, devices: again ? [] : [...before.devices] };
-    this.#before = again ? before.devices : [];
+  constructor(
+    before: ArenaLayout = { devices: [] },
+    room = Number.POSITIVE_INFINITY,
+    again: (path: string) => boolean = () => false,
+  ) {
+    this.#before = before.devices.filter(({ path }) => again(path));
+    this.layout = { ...before, devices: before.devices.filter(({ path }) => !again(path)) };
     this.#room = room;
     this.#taken = extentsOf(before);
   }
@@ -90,13 +99,9 @@ export class LayoutBuilder {
     const kept = this.#before
       .find(({ path }) => path === device.path)
       ?.groups.find((group) => group.name === name && group.length === length && sameAs(group, places));
-    if (kept !== undefined) {
-      device.groups.push(kept);
-      return kept.at;
-    }
-    const at = firstFit(this.#taken, length, this.#room);
+    const at = kept?.at ?? firstFit(this.#taken, length, this.#room);
     if (at === null) throw full(device, length, this.#room, taken(this.#taken));
-    this.#taken.push({ at, length });
+    if (kept === undefined) this.#taken.push({ at, length });
     device.groups.push({ name, at, length, places: places.map((place) => ({ ...place, at: at + place.at })) });
     return at;
   }
@@ -107,10 +112,11 @@ export class LayoutBuilder {
   }
 }
 
-/** Are these a group's places, in the same order? Theirs are offsets within it. */
+/** Do these lie in a group as its own do? Theirs are offsets within it. */
 function sameAs(group: GroupDescription, places: readonly PlaceDescription[]): boolean {
-  const moved = places.map((place) => ({ ...place, at: group.at + place.at }));
-  return JSON.stringify(moved) === JSON.stringify(group.places);
+  const shape = (list: readonly PlaceDescription[], from: number): string =>
+    JSON.stringify(list.map(({ name, at, width, kind }) => [name, at - from, width, kind]));
+  return shape(places, 0) === shape(group.places, group.at);
 }
 
 function full({ device, path }: DeviceDescription, length: number, room: number, used: number): IoreqdError {

@@ -42,6 +42,11 @@ function checkGroup(group: unknown, dataLength: number): void {
     must(first >= at && first + width <= at + length, `a place of ${of} is at ${first}, outside of it`);
     const kind = field(place, "kind");
     must(KINDS.includes(String(kind)), `a place of ${of} is of kind ${String(kind)}`);
+    for (const hex of [field(place, "reset"), field(place, "writable")])
+      must(
+        hex === undefined || /^[0-9a-f]+$/.test(String(hex)),
+        `a place of ${of} has ${String(hex).slice(0, 20)} where hex should be`,
+      );
     must(kind === "number" ? WIDTHS.includes(width) : width > 0, `a place of ${of} has ${width} bytes`);
   }
 }
