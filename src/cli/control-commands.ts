@@ -22,6 +22,24 @@ export interface Controlled {
   readonly quarantine: Quarantine;
   readonly rights: SessionRights;
   readonly log: Logger;
+  /** Have another process go on, which resolves with it when that is about to happen; null where none can be started. */
+  readonly reload: (() => Promise<Reloading>) | null;
+  /** How long, in ms, the guest waited for this process when another had reloaded; null where none had. */
+  readonly waited: () => number | null;
+}
+
+/** The process that is about to go on with a guest. */
+export interface Reloading {
+  readonly pid: number;
+}
+
+/** What `version` tells. */
+export interface ServingProcess {
+  readonly version: string;
+  readonly protocol: number;
+  readonly domid: number;
+  readonly pid: number;
+  readonly waitedMs: number | null;
 }
 
 /** A device as others see it. */
@@ -86,15 +104,30 @@ export function controlCommands(session: Controlled): ControlCommands {
     return list(fn);
   }
 
+  function reload(): Promise<Reloading> {
+    if (session.reload !== null) return session.reload();
+    throw new IoreqdError(
+      "RELOAD_FAILED",
+      "this process can't start one that goes on: it has given up what that needs (--confine), or is not ioreqd run. Restart its unit instead",
+    );
+  }
+
   return new Map<string, ControlCommand>([
     ["ping", { takes: {}, run: () => ({}) }],
     [
       "version",
       {
         takes: {},
-        run: () => ({ version: version(), protocol: PROTOCOL, domid: session.domid, pid: process.pid }),
+        run: (): ServingProcess => ({
+          version: version(),
+          protocol: PROTOCOL,
+          domid: session.domid,
+          pid: process.pid,
+          waitedMs: session.waited(),
+        }),
       },
     ],
+    ["reload", { takes: {}, run: reload }],
     ["device.list", { takes: {}, run: () => ({ devices: tree.functions.map(list) }) }],
     ["device.add", { takes: { spec: "string" }, run: add }],
     ["device.remove", { takes: { addr: "string", id: "string", force: "boolean" }, run: remove }],

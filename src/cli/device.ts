@@ -1,17 +1,11 @@
 // SPDX-License-Identifier: MIT
 /** `ioreqd device`: devices of a guest that runs come and go, by the control socket of the process that serves it. */
 
-import { IoreqdError } from "../base/errors.js";
-import { domId } from "../base/ids.js";
 import { control } from "../control/client.js";
-import { resolveGuest } from "../launch/guest.js";
-import { hostSettings } from "../launch/settings.js";
 import { anchored } from "../launch/spec-paths.js";
-import { openStore } from "../launch/store.js";
 import { columns } from "./columns.js";
 import type { ListedDevice, RemovedDevice } from "./control-commands.js";
-import { DEFAULT_STATE_DIR } from "./gather.js";
-import { controlPath } from "./state-file.js";
+import { findControl } from "./find-control.js";
 
 export interface DeviceFlags {
   stateDir?: string;
@@ -22,13 +16,13 @@ export interface DeviceFlags {
 /** Each prints what was done, or throws IoreqdError. */
 export async function addDevice(guest: string, text: string, flags: DeviceFlags): Promise<void> {
   const spec = anchored(text, "device add");
-  const { domid, path } = await find(guest, flags);
+  const { domid, path } = await findControl(guest, flags);
   const added = (await control(path, "device.add", { spec })) as ListedDevice;
   print(`${summary(added)} added to domain ${domid}`);
 }
 
 export async function removeDevice(guest: string, addressOrId: string, flags: DeviceFlags): Promise<void> {
-  const { domid, path } = await find(guest, flags);
+  const { domid, path } = await findControl(guest, flags);
   const given = { ...which(addressOrId), ...(flags.force === true ? { force: true } : {}) };
   const removed = (await control(path, "device.remove", given)) as RemovedDevice;
   if (removed.removed) print(`${summary(removed)} removed from domain ${domid}`);
@@ -36,13 +30,13 @@ export async function removeDevice(guest: string, addressOrId: string, flags: De
 }
 
 export async function reviveDevice(guest: string, addressOrId: string, flags: DeviceFlags): Promise<void> {
-  const { domid, path } = await find(guest, flags);
+  const { domid, path } = await findControl(guest, flags);
   const revived = (await control(path, "device.revive", which(addressOrId))) as ListedDevice;
   print(`${summary(revived)} revived in domain ${domid}, as after power-on: let its driver begin anew`);
 }
 
 export async function listDevices(guest: string, flags: DeviceFlags): Promise<void> {
-  const { path } = await find(guest, flags);
+  const { path } = await findControl(guest, flags);
   const listed = (await control(path, "device.list")) as { devices: ListedDevice[] };
   if (flags.json === true) print(JSON.stringify(listed));
   else print(columns(listed.devices.map(row)));
@@ -58,24 +52,6 @@ const row = ({ path, addr, device, id, quarantined, chardevs }: ListedDevice): s
   id ?? "",
   [...(quarantined ? ["in quarantine"] : []), ...chardevs.map(chardev)].join(", "),
 ];
-
-/** By number also without xenstore: then it is not asked whether there is such a guest, for there may be a socket. */
-async function find(guest: string, { stateDir }: DeviceFlags): Promise<{ domid: number; path: string }> {
-  const domid = /^\d+$/.test(guest) ? domId(Number(guest)) : await domidOf(guest);
-  return { domid, path: controlPath(stateDir ?? hostSettings().stateDir ?? DEFAULT_STATE_DIR, domid) };
-}
-
-async function domidOf(name: string): Promise<number> {
-  const store = await openStore();
-  if (store === null) {
-    throw new IoreqdError("XENSTORE_UNREACHABLE", "this simulated host has no xenstore: give the guest's number");
-  }
-  try {
-    return (await resolveGuest(store, name)).domid;
-  } finally {
-    store.close();
-  }
-}
 
 const chardev = (one: ListedDevice["chardevs"][number]): string =>
   one.path === null ? one.spec : `${one.spec} ${one.path}`;

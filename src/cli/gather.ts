@@ -36,6 +36,8 @@ export interface RunFlags {
   verbose: number;
   logFormat?: LogFormat;
   confine?: boolean;
+  /** Started by the process that serves now, to go on when that one says so. */
+  successor?: boolean;
 }
 
 export interface RunPlan {

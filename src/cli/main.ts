@@ -71,6 +71,7 @@ export function program(exit: (code: number) => void): Command {
     )
     .addOption(new Option("--log-format <format>", "default: pretty on a terminal").choices(["auto", "json", "pretty"]))
     .option("--confine", "give up root, other domains and xenstore before the guest's first request is read")
+    .addOption(new Option("--successor", "of the process that started this one, once that says so").hideHelp())
     .action(async (flags) => exit(await (await import("./run.js")).run(flags)));
 
   ioreqd
@@ -138,6 +139,15 @@ export function program(exit: (code: number) => void): Command {
       const inspection = inspectDomain(flags.stateDir, domid);
       print(flags.json === true ? JSON.stringify(inspection) : formatInspection(inspection));
     });
+
+  ioreqd
+    .command("reload")
+    .description(
+      "have a new process go on with a guest: another program, changed devices; the guest waits for milliseconds",
+    )
+    .argument("<domid>", "the guest's domain id, or its name")
+    .option("--state-dir <dir>", "where the directory of each domain is (default: /run/ioreqd)")
+    .action(async (guest: string, flags) => (await import("./reload.js")).reload(guest, flags));
 
   const device = ioreqd.command("device").description("add devices to a guest that runs, remove, revive and list them");
   const served = ["<domid>", "the guest's domain id, or its name"] as const;

@@ -5,7 +5,7 @@
  */
 
 import { existsSync } from "node:fs";
-import { hasCode, messageOf } from "../base/errors.js";
+import { hasCode, IoreqdError, messageOf } from "../base/errors.js";
 import { findGuest } from "../launch/guest.js";
 import { ServiceKeys } from "../launch/keys.js";
 import { openStore } from "../launch/store.js";
@@ -15,21 +15,35 @@ import { openAdapter } from "../xen/ffi/index.js";
 import { NativeXen } from "../xen/native.js";
 import { SdNotify } from "../xen/sd-notify.js";
 import { confine } from "./confine.js";
+import type { Reloading } from "./control-commands.js";
 import { Ending } from "./ending.js";
 import { gather, type RunFlags } from "./gather.js";
 import { functionSummary, Session } from "./session.js";
 import { statePath } from "./state-file.js";
+import { monotonic, Predecessor, rehearse, Successor } from "./successor.js";
 import { version } from "./version.js";
 
 /**
  * Serve. Resolves with the exit code: 0 after SIGTERM or SIGINT or the guest's end, 70 after a fault
- * that another process may not have. Throws IoreqdError when it can't begin.
+ * that another process may not have; where another process went on, and nobody but us waits for its end, with that one's.
+ * Throws IoreqdError when it can't begin.
  */
 export async function run(flags: RunFlags): Promise<number> {
+  const predecessor = flags.successor === true ? new Predecessor() : null;
+  try {
+    const outcome = await serve(flags, predecessor);
+    return outcome instanceof Successor ? await outcome.outlive() : outcome;
+  } catch (error) {
+    predecessor?.failed(error);
+    throw error;
+  }
+}
+
+async function serve(flags: RunFlags, predecessor: Predecessor | null): Promise<number | Successor> {
   const plan = await gather(flags);
-  const { domid, devices } = plan.session;
+  const { domid, devices, stateDir } = plan.session;
   // What the operator got wrong is told before anything is opened. A guest that was served before has its devices.
-  if (!existsSync(statePath(plan.session.stateDir, domid))) devices();
+  if (!existsSync(statePath(stateDir, domid))) devices();
   const confined = flags.confine === true;
   const log = openLog(plan.log);
   const ffi = openAdapter(plan.ffi);
@@ -41,7 +55,22 @@ export async function run(flags: RunFlags): Promise<number> {
     const keys = store === null ? null : new ServiceKeys(store, domid);
     try {
       const uuid = store === null ? "" : (await findGuest(store, domid)).uuid;
-      const session = await begin(uuid);
+      if (predecessor !== null) {
+        rehearse(ffi, statePath(stateDir, domid));
+        if (!(await predecessor.prepared())) return 0;
+      }
+      for (let first = true; ; first = false) {
+        const outcome = await serveOnce(uuid, first);
+        if (outcome !== null) return outcome;
+      }
+    } finally {
+      store?.close();
+    }
+
+    /** Null when a successor could not go on after all, and this process has to. */
+    async function serveOnce(uuid: string, first: boolean): Promise<number | Successor | null> {
+      const handover = new Handover();
+      const session = await begin(uuid, handover);
       try {
         if (confined) {
           await keys?.running(session.server.id, version());
@@ -49,11 +78,23 @@ export async function run(flags: RunFlags): Promise<number> {
           confine(xen, domid);
         }
         session.serve();
-        ending.watch({ xen, domid, ioservid: session.server.id, store: confined ? null : store, supervisor, confined });
+        if (first) {
+          ending.watch({
+            xen,
+            domid,
+            ioservid: session.server.id,
+            store: confined ? null : store,
+            supervisor,
+            confined,
+          });
+          session.waitedMs = predecessor?.serving() ?? null;
+        }
         if (!confined) await keys?.running(session.server.id, version());
         announce(log, session, domid);
         supervisor?.send({ READY: 1, STATUS: `serving domain ${domid}: ${session.tree.functions.length} functions` });
-        const { why, exitCode, guestGone, forNext } = await ending.happened;
+        const end = await Promise.race([ending.happened, handover.agreed]);
+        if (end instanceof Successor) return await handOver(session, end);
+        const { why, exitCode, guestGone, forNext } = end;
         log.info({ reason: why }, "stopping");
         supervisor?.send({ STOPPING: 1, STATUS: why });
         if (forNext) session.leave();
@@ -69,14 +110,35 @@ export async function run(flags: RunFlags): Promise<number> {
       } finally {
         session.stop();
       }
-    } finally {
-      store?.close();
     }
 
-    async function begin(uuid: string): Promise<Session> {
+    async function handOver(session: Session, successor: Successor): Promise<number | Successor | null> {
+      log.info({ successor: successor.pid }, "another process goes on");
+      const leftAt = monotonic();
+      session.leave();
       try {
-        const descriptors = new DescriptorStore(supervisor);
-        return new Session({ ...plan.session, uuid, descriptors }, xen, ffi, log, (error) => ending.eventsLost(error));
+        await successor.take(leftAt);
+      } catch (error) {
+        log.error({ successor: successor.pid, err: messageOf(error) }, "it could not: this one does");
+        return null;
+      }
+      if (supervisor === null) {
+        // Whoever waits for our end waits for the guest's. What came meanwhile is meant for the one that serves.
+        void ending.happened.then(() => successor.kill("SIGTERM"));
+        return successor;
+      }
+      // It watches that one from now on. Source: sd_notify(3), MAINPID=.
+      supervisor.send({ MAINPID: successor.pid });
+      successor.release();
+      return 0;
+    }
+
+    async function begin(uuid: string, handover: Handover): Promise<Session> {
+      try {
+        // Who has given up root can't start a process that has it.
+        const reload = confined ? {} : { reload: () => handover.prepare() };
+        const options = { ...plan.session, uuid, descriptors: new DescriptorStore(supervisor), ...reload };
+        return new Session(options, xen, ffi, log, (error) => ending.eventsLost(error));
       } catch (error) {
         supervisor?.send({ STATUS: messageOf(error) });
         // Another process serves this guest: what it says of itself stays.
@@ -91,6 +153,33 @@ export async function run(flags: RunFlags): Promise<number> {
   }
 }
 
+/** What `ioreqd reload` asks for: first another process, which may refuse, and then that this one lets go. */
+class Handover {
+  readonly agreed: Promise<Successor>;
+  #agree: (successor: Successor) => void = () => {};
+  #preparing = false;
+
+  constructor() {
+    this.agreed = new Promise((resolve) => {
+      this.#agree = resolve;
+    });
+  }
+
+  /** Throws what the other process says against it, RELOAD_FAILED. */
+  async prepare(): Promise<Reloading> {
+    if (this.#preparing) throw new IoreqdError("RELOAD_FAILED", "another process is being started already");
+    this.#preparing = true;
+    try {
+      const successor = await Successor.prepare();
+      // Whoever asked is answered first: the socket goes with the session.
+      setImmediate(() => this.#agree(successor));
+      return { pid: successor.pid };
+    } finally {
+      this.#preparing = false;
+    }
+  }
+}
+
 function announce(log: Logger, session: Session, domid: number): void {
   log.info(
     {
@@ -99,6 +188,7 @@ function announce(log: Logger, session: Session, domid: number): void {
       vcpus: session.server.vcpus,
       functions: session.tree.functions.map(functionSummary),
       ...(session.takenOver ? { takenOver: true } : {}),
+      ...(session.waitedMs === null ? {} : { waitedMs: Math.round(session.waitedMs) }),
       ms: Math.round(performance.now()),
     },
     "ready",

@@ -29,7 +29,7 @@ import type { DescriptorStore } from "../xen/descriptor-store.js";
 import type { FfiAdapter } from "../xen/ffi/table.js";
 import type { BufioreqMode, XenHost } from "../xen/host.js";
 import { blame } from "./blame.js";
-import { controlCommands } from "./control-commands.js";
+import { controlCommands, type Reloading } from "./control-commands.js";
 import { SessionRights } from "./session-rights.js";
 import { controlPath, StateFile } from "./state-file.js";
 import { watchTransactions } from "./watchdog.js";
@@ -52,6 +52,8 @@ export interface SessionOptions {
   readonly watchdog: number;
   /** After how many deaths in a device's work it goes into quarantine; 0: never. */
   readonly quarantine: number;
+  /** See Controlled. */
+  readonly reload?: () => Promise<Reloading>;
 }
 
 export class Session {
@@ -61,6 +63,8 @@ export class Session {
   readonly rights: SessionRights;
   readonly hotplug: Hotplug;
   readonly quarantine: Quarantine;
+  /** How long, in ms, the guest waited for this process to go on where another had left; null where none had. */
+  waitedMs: number | null = null;
   readonly #down = new Teardown();
   readonly #state: StateFile;
   readonly #log: Logger;
@@ -208,7 +212,11 @@ export class Session {
     try {
       const control = new ControlServer({
         path: controlPath(stateDir, domid),
-        commands: controlCommands({ domid, tree, hotplug, quarantine, rights, log }),
+        commands: controlCommands({
+          ...{ domid, tree, hotplug, quarantine, rights, log },
+          reload: this.#options.reload ?? null,
+          waited: () => this.waitedMs,
+        }),
         fault: (error) => log.error({ err: error }, "control command failed"),
       });
       this.#down.defer("close the control socket", () => control.close());

@@ -30,6 +30,7 @@ export type Given = Readonly<Record<string, string | boolean>>;
 export interface ControlCommand {
   /** Its arguments, which may be left out as far as the protocol is concerned. */
   readonly takes: Readonly<Record<string, "string" | "boolean">>;
+  /** A promise where it takes a while: meanwhile the guest, and other connections, are served. */
   run(given: Given): unknown;
 }
 
@@ -38,14 +39,14 @@ export type ControlCommands = ReadonlyMap<string, ControlCommand>;
 const LONGEST_ID = 128;
 const KEYS = ["id", "command", "arguments"];
 
-/** Do what a line asks. Throws nothing; `fault` is told of what is no IoreqdError. */
-export function answer(line: string, commands: ControlCommands, fault: (error: unknown) => void): Reply {
+/** Do what a line asks. Rejects with nothing; `fault` is told of what is no IoreqdError. */
+export async function answer(line: string, commands: ControlCommands, fault: (error: unknown) => void): Promise<Reply> {
   let id: RequestId = null;
   try {
     const request = objectOf(line);
     id = idOf(request["id"]);
     const { command, given } = read(request, commands);
-    return { id, result: command.run(given) ?? {} };
+    return { id, result: (await command.run(given)) ?? {} };
   } catch (error) {
     if (error instanceof IoreqdError) return { id, error: { code: error.code, message: error.message } };
     fault(error);

@@ -150,9 +150,13 @@ class Connection {
     } else {
       const line = this.#arrived.subarray(0, end).toString();
       this.#arrived = this.#arrived.subarray(end + 1);
-      this.#socket.write(lineOf(answer(line, this.#parts.commands, this.#parts.fault)));
       this.#idle.refresh();
-      this.#next = setImmediate(() => this.#serve());
+      void answer(line, this.#parts.commands, this.#parts.fault).then((reply) => {
+        if (this.#refused || this.#socket.destroyed) return;
+        this.#socket.write(lineOf(reply));
+        this.#idle.refresh();
+        this.#next = setImmediate(() => this.#serve());
+      });
     }
   }
 

@@ -58,7 +58,7 @@ export class Hotplug {
     try {
       arena.transact(() => {
         fn.reset();
-        attach(fn, this.#rights);
+        attachTold(fn, this.#rights);
         for (const neighbour of this.#neighbours(fn)) neighbour.multiFunction = true;
         this.#tellSlot(fn);
         arena.setLayout(builder.toJSON());
@@ -176,16 +176,12 @@ function requestOf(plan: FunctionPlan, plans: readonly FunctionPlan[]): DeviceRe
 }
 
 /** Device code is anybody's: what it throws is told with its name. */
-function attach(fn: PciFunction, rights: DeviceRights): void {
+export function attachTold(fn: PciFunction, rights: DeviceRights): void {
   try {
     fn.attach(rights);
   } catch (error) {
     if (error instanceof IoreqdError) throw error;
-    throw new IoreqdError(
-      "DEVICE_FAILED",
-      `${fn.label}: its attach() failed: ${messageOf(error)}`,
-      {},
-      { cause: error },
-    );
+    const what = `${fn.label}: its attach() failed: ${messageOf(error)}`;
+    throw new IoreqdError("DEVICE_FAILED", what, {}, { cause: error });
   }
 }

@@ -13,8 +13,17 @@ import { AF_UNIX, libc, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_DGRAM, SU
 export type Notification = Readonly<
   Partial<
     Record<
-      "READY" | "STOPPING" | "STATUS" | "WATCHDOG" | "ERRNO" | "FDSTORE" | "FDSTOREREMOVE" | "FDNAME" | "FDPOLL",
-      string | 1
+      | "READY"
+      | "MAINPID"
+      | "STOPPING"
+      | "STATUS"
+      | "WATCHDOG"
+      | "ERRNO"
+      | "FDSTORE"
+      | "FDSTOREREMOVE"
+      | "FDNAME"
+      | "FDPOLL",
+      string | number
     >
   >
 >;

@@ -4,15 +4,7 @@
 import type { PciDevice } from "../../src/pci/define.js";
 import { planAgain, takeState } from "../../src/pci/plan-again.js";
 import { Arena } from "../../src/state/arena.js";
-import {
-  arenaOf,
-  everything,
-  requestsOf,
-  setValue,
-  takeOver,
-  valueAt,
-  withRegisters,
-} from "../support/state.js";
+import { arenaOf, everything, requestsOf, setValue, takeOver, valueAt, withRegisters } from "../support/state.js";
 
 const ALL = 0xffff_ffff;
 const before = withRegisters({ ID: { at: 0, reset: 7 }, A: { at: 4, rw: ALL }, B: { at: 8, rw: ALL, reset: 5 } });

@@ -2,6 +2,7 @@
 /** A simulated host, a guest on it, and a device model that dies and is started again. */
 
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -22,6 +23,8 @@ export interface Options {
   readonly vcpus?: number;
   /** For the guest program. */
   readonly words?: readonly string[];
+  /** Of ioreqd, that serves: "run" unless told. */
+  readonly command?: string;
   /** Whether the device model logs state changes. */
   readonly verbose?: boolean;
   /** Further arguments of `ioreqd run`, that name files in the directory. */
@@ -49,6 +52,9 @@ export class Supervised {
   readonly log: LogLine[] = [];
   /** What no log line was. */
   stderr = "";
+  /** Lines of its standard output, and of standard error what no log line was. */
+  readonly printed: string[] = [];
+  readonly #command: string;
   readonly #args: readonly string[];
   readonly #verbose: boolean;
   #process: ChildProcess | null = null;
@@ -57,10 +63,11 @@ export class Supervised {
 
   /** `args`: of `ioreqd run`. */
   constructor(program: Program, args: readonly string[], options: Options = {}) {
-    const { vcpus = 2, words = [], verbose = true, moreArguments = () => [] } = options;
+    const { vcpus = 2, words = [], command = "run", verbose = true, moreArguments = () => [] } = options;
     this.host = new SimHost({ socketPath: join(this.directory, "xensim"), vcpus });
     const file = typeof program === "string" ? join(this.directory, "guest.js") : program.file;
     if (typeof program === "string") writeFileSync(file, program);
+    this.#command = command;
     this.#args = [...args, ...moreArguments(this.directory)];
     this.#verbose = verbose;
     this.guest = new GuestRun(this.host, {
@@ -81,18 +88,24 @@ export class Supervised {
   launch(environment: NodeJS.ProcessEnv = {}): Launched {
     const flags = ["--state-dir", this.path("state"), "--log-format", "json", ...(this.#verbose ? ["-v"] : [])];
     const spawnedAt = performance.now();
-    const child = spawn(process.execPath, [PROGRAM, "run", ...flags, ...this.#args], {
+    const child = spawn(process.execPath, [PROGRAM, this.#command, ...flags, ...this.#args], {
       env: { ...process.env, ...this.host.environment(), ...environment },
-      stdio: ["ignore", "ignore", "pipe"],
+      stdio: ["ignore", "pipe", "pipe"],
     });
     this.#process = child;
     const ended = new Promise<number | NodeJS.Signals | null>((resolve) => {
       child.once("close", (code, signal) => resolve(code ?? signal));
     });
+    const print = (line: string): void => {
+      this.printed.push(line);
+      this.#heard();
+    };
+    createInterface({ input: child.stdout as NodeJS.ReadableStream }).on("line", print);
     const ready = new Promise<LogLine | null>((resolve) => {
       createInterface({ input: child.stderr as NodeJS.ReadableStream }).on("line", (line) => {
         if (!line.startsWith("{")) {
           this.stderr += `${line}\n`;
+          print(line);
           return;
         }
         const entry = JSON.parse(line) as LogLine;
@@ -144,6 +157,24 @@ export class Supervised {
     return { status, stdout, stderr };
   }
 
+  /** The same, while this process goes on: for commands that the guest must not have to wait for. */
+  async ioreqdLater(...args: string[]): Promise<Finished> {
+    const child = spawn(process.execPath, [PROGRAM, ...args], { env: { ...process.env, ...this.host.environment() } });
+    const finished: Finished = { status: null, stdout: "", stderr: "" };
+    for (const stream of ["stdout", "stderr"] as const) {
+      child[stream].on("data", (text) => {
+        finished[stream] += String(text);
+      });
+    }
+    const [status] = (await once(child, "close")) as [number | null];
+    return { ...finished, status };
+  }
+
+  /** The process that the state file names: another than the one that was started, once that was reloaded. */
+  serving(): number {
+    return inspectDomain(this.path("state"), SIM_DOMID).pid;
+  }
+
   get pid(): number {
     return this.#process?.pid ?? 0;
   }
@@ -155,9 +186,18 @@ export class Supervised {
 
   /** Resolves when this vCPU, or any, has told this step. */
   step(text: string, count = 1): Promise<void> {
+    return this.#until(() => this.reports.filter((report) => report.text === text).length >= count);
+  }
+
+  /** Resolves when it has printed so many lines like this. */
+  prints(pattern: RegExp, count = 1): Promise<void> {
+    return this.#until(() => this.printed.filter((line) => pattern.test(line)).length >= count);
+  }
+
+  #until(holds: () => boolean): Promise<void> {
     return new Promise((resolve) => {
       const look = (): void => {
-        if (this.reports.filter((report) => report.text === text).length < count) return;
+        if (!holds()) return;
         this.#heard = () => {};
         resolve();
       };
@@ -173,9 +213,19 @@ export class Supervised {
 
   async close(): Promise<void> {
     await this.guest.stop();
+    // Those that went on after a reload: whoever started them may not live to end them.
+    for (const { successor } of this.said("another process goes on")) killIfThere(Number(successor));
     if (this.#process !== null) await this.end();
     this.host.close();
     rmSync(this.directory, { recursive: true, force: true });
+  }
+}
+
+function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // It has ended.
   }
 }
 

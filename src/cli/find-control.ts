@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+/** Where the process listens that serves a guest. */
+
+import { IoreqdError } from "../base/errors.js";
+import { domId } from "../base/ids.js";
+import { resolveGuest } from "../launch/guest.js";
+import { hostSettings } from "../launch/settings.js";
+import { openStore } from "../launch/store.js";
+import { DEFAULT_STATE_DIR } from "./gather.js";
+import { controlPath } from "./state-file.js";
+
+/** By number also without xenstore: then it is not asked whether there is such a guest, for there may be a socket. */
+export async function findControl(
+  guest: string,
+  { stateDir }: { stateDir?: string },
+): Promise<{ domid: number; path: string }> {
+  const domid = /^\d+$/.test(guest) ? domId(Number(guest)) : await domidOf(guest);
+  return { domid, path: controlPath(stateDir ?? hostSettings().stateDir ?? DEFAULT_STATE_DIR, domid) };
+}
+
+async function domidOf(name: string): Promise<number> {
+  const store = await openStore();
+  if (store === null) {
+    throw new IoreqdError("XENSTORE_UNREACHABLE", "this simulated host has no xenstore: give the guest's number");
+  }
+  try {
+    return (await resolveGuest(store, name)).domid;
+  } finally {
+    store.close();
+  }
+}

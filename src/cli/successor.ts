@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: MIT
+/**
+ * The process that goes on with a guest after `ioreqd reload`. The one that
+ * serves starts it and goes on serving; it loads program and devices, tries on
+ * a copy of the state file whether it can take that over, and says so. Only
+ * then is it told to, and the guest waits no longer than that takes.
+ *
+ * They speak over Node's channel between parent and child. Where the parent
+ * dies before it said so, nothing was asked of the child, and it ends.
+ */
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { constants } from "node:os";
+import { IoreqdError, messageOf } from "../base/errors.js";
+import { resolveAgain } from "../launch/device-spec.js";
+import { attachTold } from "../pci/hotplug.js";
+import { planAgain, takeState } from "../pci/plan-again.js";
+import type { DeviceRights } from "../pci/rights.js";
+import { PciTree } from "../pci/tree.js";
+import { Arena, HEADER } from "../state/arena.js";
+import type { FfiAdapter } from "../xen/ffi/table.js";
+import { mapFile } from "../xen/map-file.js";
+
+/** What the child says. */
+type Said =
+  | { readonly is: "prepared" }
+  | { readonly is: "serving" }
+  | { readonly is: "failed"; readonly code: string; readonly message: string };
+/** What the parent says. `leftAt`: when the guest began to wait, in ms of CLOCK_MONOTONIC. */
+interface Take {
+  readonly leftAt: number;
+}
+
+/** Milliseconds of CLOCK_MONOTONIC: the same clock in both. */
+export const monotonic = (): number => Number(process.hrtime.bigint()) / 1e6;
+
+/** The parent's side. */
+export class Successor {
+  readonly pid: number;
+  readonly #child: ChildProcess;
+
+  private constructor(child: ChildProcess) {
+    this.#child = child;
+    this.pid = child.pid as number;
+  }
+
+  /** Resolves when it could take over. Throws what it says against that, with its code; RELOAD_FAILED. */
+  static async prepare(): Promise<Successor> {
+    const { WATCHDOG_PID: _ours, LISTEN_PID: _mine, LISTEN_FDS: _given, ...env } = process.env;
+    const [program = "", ...words] = process.argv.slice(1);
+    const argv = [...process.execArgv, program, ...words.filter((word) => word !== SUCCESSOR), SUCCESSOR];
+    const child = spawn(process.execPath, argv, { env, stdio: ["inherit", "inherit", "inherit", "ipc"] });
+    await said(child, "prepared");
+    return new Successor(child);
+  }
+
+  /** This process has let go. Resolves when the successor serves; throws as prepare() does. */
+  async take(leftAt: number): Promise<void> {
+    const serving = said(this.#child, "serving");
+    this.#child.send({ leftAt } satisfies Take);
+    await serving;
+    if (this.#child.connected) this.#child.disconnect();
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+
+  /** It is not ours to wait for. */
+  release(): void {
+    this.#child.unref();
+  }
+
+  /**
+   * For who waits for the end of this process, and has signals for it: they are the successor's from now on, and its exit
+   * code is ours.
+   */
+  async outlive(): Promise<number> {
+    for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.on(signal, () => this.#child.kill(signal));
+    return new Promise((resolve) => {
+      const ended = (code: number | null, signal: NodeJS.Signals | null): void =>
+        resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal]));
+      if (this.#child.exitCode !== null || this.#child.signalCode !== null)
+        ended(this.#child.exitCode, this.#child.signalCode);
+      else this.#child.once("exit", ended);
+    });
+  }
+}
+
+/** The hidden option of `ioreqd run` that makes it one. */
+export const SUCCESSOR = "--successor";
+
+function said(child: ChildProcess, what: "prepared" | "serving"): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const settle = (act: () => void): void => {
+      child.off("message", hear).off("exit", ended).off("error", failed);
+      act();
+    };
+    const hear = (message: unknown): void => {
+      const words = message as Said;
+      if (words.is === what) settle(resolve);
+      else if (words.is === "failed") {
+        if (child.connected) child.disconnect();
+        settle(() => reject(new IoreqdError(words.code, words.message)));
+      }
+    };
+    const failed = (error: Error): void =>
+      settle(() => reject(new IoreqdError("RELOAD_FAILED", `start another process: ${error.message}`)));
+    const ended = (code: number | null, signal: string | null): void =>
+      settle(() =>
+        reject(
+          new IoreqdError(
+            "RELOAD_FAILED",
+            `the process that was to go on ended (${code === null ? signal : `exit code ${code}`}) before it was ${what}; the log has what it said`,
+          ),
+        ),
+      );
+    child.on("message", hear).on("exit", ended).on("error", failed);
+  });
+}
+
+/** The child's side. */
+export class Predecessor {
+  /** How long, in ms, the guest has waited. */
+  #leftAt: number | null = null;
+
+  /** Say that all is well so far. Resolves when this process is to take over; false when nothing is asked of it any more. */
+  async prepared(): Promise<boolean> {
+    const told = new Promise<boolean>((resolve) => {
+      process.once("message", (message) => {
+        this.#leftAt = (message as Take).leftAt;
+        resolve(true);
+      });
+      process.once("disconnect", () => resolve(false));
+    });
+    this.#say({ is: "prepared" });
+    return told;
+  }
+
+  /** Say that the guest is served. Returns how long it was not, in ms. */
+  serving(): number {
+    const waited = monotonic() - (this.#leftAt ?? monotonic());
+    this.#say({ is: "serving" });
+    return waited;
+  }
+
+  failed(error: unknown): void {
+    const code = error instanceof IoreqdError ? error.code : "RELOAD_FAILED";
+    this.#say({ is: "failed", code, message: messageOf(error) });
+  }
+
+  #say(words: Said): void {
+    if (process.connected) process.send?.(words);
+  }
+}
+
+/**
+ * Try on a copy whether this program can take over a state file that another process works with. Throws what planAgain()
+ * throws, DEVICE_FAILED.
+ */
+export function rehearse(ffi: FfiAdapter, path: string): void {
+  const file = mapFile(ffi, path, { readonly: true });
+  try {
+    const arena = quietCopy(file.buffer);
+    const plan = planAgain(arena, resolveAgain);
+    const tree = new PciTree(plan, arena);
+    arena.transact(() => {
+      takeState(arena, plan);
+      for (const fn of tree.functions) attachTold(fn, NO_RIGHTS);
+    });
+    tree.detach();
+  } finally {
+    file.unmap();
+  }
+}
+
+/** As it is between two transactions: most of the time. In the middle of one it is as a process that died there leaves it. */
+function quietCopy(buffer: ArrayBuffer): Arena {
+  const live = new Int32Array(buffer);
+  for (let tries = COPIES; ; tries -= 1) {
+    const arena = Arena.open(buffer.slice(0));
+    const isWhole = arena.header("layoutChanges") === Atomics.load(live, HEADER.layoutChanges);
+    if (arena.recover() < 0 && isWhole) return arena;
+    if (tries === 0) return arena;
+    Atomics.wait(NEVER, 0, 0, 1);
+  }
+}
+const COPIES = 100;
+/** To sleep on: nobody wakes it. */
+const NEVER = new Int32Array(new SharedArrayBuffer(4));
+
+/** Nothing that a device does in a rehearsal leaves it. */
+const NO_RIGHTS: DeviceRights = {
+  dma: () => ({ read: () => false, write: () => false }),
+  log: () => ({ info: () => {}, debug: () => {}, guest: () => {} }),
+  chardev: () => ({ write: () => {}, onReceive: () => {}, poll: () => {} }),
+  host: () => {},
+  release: () => {},
+};
