@@ -57,6 +57,7 @@ function build(): BenchServer {
     log: () => ({ info: () => {}, debug: () => {}, guest: () => {} }),
     host: (work) => work(),
     chardev: () => ({ write: () => {}, ready: true, onReady: () => {}, onReceive: () => {}, poll: () => {} }),
+    replace: () => ({ keep: () => {}, undo: () => {} }),
     release: () => {},
   });
   tree.functions.forEach((fn, i) => {

@@ -37,6 +37,7 @@ function build(requests: readonly DeviceRequest[]): Bench {
     log: () => ({ info: () => {}, debug: () => {}, guest: () => {} }),
     host: (work) => work(),
     chardev: () => ({ write: () => {}, ready: true, onReady: () => {}, onReceive: () => {}, poll: () => {} }),
+    replace: () => ({ keep: () => {}, undo: () => {} }),
     release: () => {},
   });
   const bridges = tree.functions.filter(({ bridge }) => bridge !== null);

@@ -169,6 +169,7 @@ export class World {
         },
         poll: () => {},
       }),
+      replace: () => ({ keep: () => {}, undo: () => {} }),
       release: (fn) => {
         this.peers.delete(fn);
       },

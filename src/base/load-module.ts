@@ -9,6 +9,9 @@ import { IoreqdError, messageOf } from "./errors.js";
 /** What `import ... from "ioreqd"` means in such a module: this very copy, so that classes and tables are the same ones. */
 const OWN_INDEX = join(__dirname, "..", "index.js");
 
+/** Of this program; one module of it that is there twice would have classes that are not the same. */
+const OWN_CODE = join(__dirname, "..", "/");
+
 /**
  * Load a module and return what it exports (for an ES module, its namespace; for a
  * CommonJS module, `module.exports`). `path` is relative to the working directory.
@@ -48,4 +51,32 @@ export function loadDefault(path: string, cache?: string): unknown {
   if (typeof exported !== "object" || exported === null) return exported;
   if ("default" in exported) return exported.default;
   return "__esModule" in exported || types.isModuleNamespaceObject(exported) ? undefined : exported;
+}
+
+/** A module that is worked on: loaded anew each time, with all that it imports, except packages and this program. */
+export class FreshModule {
+  readonly path: string;
+  /** It and what it imported, the last time and the time before: a mistake in any of these is mended there. */
+  files: ReadonlySet<string>;
+  #own: readonly string[] = [];
+
+  constructor(path: string) {
+    this.path = resolve(path);
+    this.files = new Set([this.path]);
+  }
+
+  /** Throws as loadDefault() does; then what was loaded before goes on as it is. */
+  load(): unknown {
+    const before = this.#own;
+    for (const file of before) delete require.cache[file];
+    const others = new Set(Object.keys(require.cache));
+    try {
+      return loadDefault(this.path);
+    } finally {
+      this.#own = Object.keys(require.cache).filter(
+        (file) => !others.has(file) && !file.startsWith(OWN_CODE) && !file.includes("/node_modules/"),
+      );
+      this.files = new Set([this.path, ...before, ...this.#own]);
+    }
+  }
 }

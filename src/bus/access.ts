@@ -34,18 +34,28 @@ export class Access {
 
   /**
    * Take the late access over: `done(lo, hi)` is called once all its parts are
-   * answered, with the bits they gave, to be or-ed into the bits known already.
+   * answered, with the bits they gave, to be or-ed into the bits known already; or `again()`, when who owes a part
+   * has been replaced.
    */
-  take(done: (lo: number, hi: number) => void): void {
+  take(done: (lo: number, hi: number) => void, again: () => void): void {
     const late = this.#late;
     this.outstanding = 0;
     this.#late = null;
     if (late === null) return;
     this.#taken.add(late);
+    late.again = () => {
+      this.#taken.delete(late);
+      again();
+    };
     late.start((lo, hi) => {
       this.#taken.delete(late);
       done(lo, hi);
     });
+  }
+
+  /** What `owner` still owes another owes now: those accesses are made once more. */
+  replace(owner: object): void {
+    for (const late of [...this.#taken]) if (late.owes(owner)) late.again();
   }
 
   /** What `owner` still owes is all-ones: it has gone. */
@@ -57,6 +67,7 @@ export class Access {
 class LateAccess {
   readonly #data = new DataView(new ArrayBuffer(16));
   readonly #owed: Array<{ owner: object; reply: Reply }> = [];
+  again: () => void = () => {};
   #waiting = 0;
   #done: ((lo: number, hi: number) => void) | null = null;
 
@@ -74,6 +85,10 @@ class LateAccess {
     };
     this.#owed.push({ owner, reply });
     return reply;
+  }
+
+  owes(owner: object): boolean {
+    return this.#done !== null && this.#owed.some((part) => part.owner === owner);
   }
 
   abandon(owner: object): void {

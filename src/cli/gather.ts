@@ -126,6 +126,12 @@ function defaultWindow(): number {
   return availableParallelism() > 1 ? DEFAULT_POLLING.window : 0;
 }
 
+/** Is there a guest to serve that somebody named? */
+export function namesDomain({ domid, config }: Pick<RunFlags, "domid" | "config">): boolean {
+  const ofFile = config === undefined ? undefined : settingsOf(config).config.domid;
+  return (domid ?? ofFile ?? domidOfEnvironment()) !== undefined;
+}
+
 function domidOfEnvironment(): number | undefined {
   const text = process.env["IOREQD_DOMID"];
   return text === undefined || text === "" ? undefined : Number(text);

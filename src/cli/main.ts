@@ -75,6 +75,20 @@ export function program(exit: (code: number) => void): Command {
     .action(async (flags) => exit(await (await import("./run.js")).run(flags)));
 
   ioreqd
+    .command("dev")
+    .description(
+      "serve a guest with a device that is worked on, and swap it under the running guest each time it is saved",
+    )
+    .argument("<spec>", "the device: ./module.ts, then ,key=value…")
+    .option("-d, --domid <n>", "the guest's domain id; default: a guest of a simulated Xen", domidArgument)
+    .option("-D, --device <spec>", "another device beside it; may be repeated", collect, [])
+    .option("--state-dir <dir>", "where the state file of each domain lives (default: /run/ioreqd)")
+    .option("-v, --verbose", "as of run", (_, count: number) => count + 1, 0)
+    .addOption(new Option("--log-format <format>", "default: pretty on a terminal").choices(["auto", "json", "pretty"]))
+    .option("--guest <program>", "without --domid: what the guest of a simulated Xen runs; default: it idles")
+    .action(async (spec: string, flags) => exit(await (await import("./dev.js")).dev(spec, flags)));
+
+  ioreqd
     .command("attach")
     .description("serve a guest in the background, under systemd where it runs, and wait until it is served")
     .argument("<guest>", "domain id or name")

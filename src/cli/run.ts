@@ -26,12 +26,12 @@ import { version } from "./version.js";
 /**
  * Serve. Resolves with the exit code: 0 after SIGTERM or SIGINT or the guest's end, 70 after a fault
  * that another process may not have; where another process went on, and nobody but us waits for its end, with that one's.
- * Throws IoreqdError when it can't begin.
+ * `begun` is called with what serves, and what it returns at the end of that. Throws IoreqdError when it can't begin.
  */
-export async function run(flags: RunFlags): Promise<number> {
+export async function run(flags: RunFlags, begun: (session: Session) => () => void = () => () => {}): Promise<number> {
   const predecessor = flags.successor === true ? new Predecessor() : null;
   try {
-    const outcome = await serve(flags, predecessor);
+    const outcome = await serve(flags, predecessor, begun);
     return outcome instanceof Successor ? await outcome.outlive() : outcome;
   } catch (error) {
     predecessor?.failed(error);
@@ -39,7 +39,11 @@ export async function run(flags: RunFlags): Promise<number> {
   }
 }
 
-async function serve(flags: RunFlags, predecessor: Predecessor | null): Promise<number | Successor> {
+async function serve(
+  flags: RunFlags,
+  predecessor: Predecessor | null,
+  begun: (session: Session) => () => void,
+): Promise<number | Successor> {
   const plan = await gather(flags);
   const { domid, devices, stateDir } = plan.session;
   // What the operator got wrong is told before anything is opened. A guest that was served before has its devices.
@@ -71,6 +75,7 @@ async function serve(flags: RunFlags, predecessor: Predecessor | null): Promise<
     async function serveOnce(uuid: string, first: boolean): Promise<number | Successor | null> {
       const handover = new Handover();
       const session = await begin(uuid, handover);
+      let over = (): void => {};
       try {
         if (confined) {
           await keys?.running(session.server.id, version());
@@ -92,6 +97,7 @@ async function serve(flags: RunFlags, predecessor: Predecessor | null): Promise<
         if (!confined) await keys?.running(session.server.id, version());
         announce(log, session, domid);
         supervisor?.send({ READY: 1, STATUS: `serving domain ${domid}: ${session.tree.functions.length} functions` });
+        over = begun(session);
         const end = await Promise.race([ending.happened, handover.agreed]);
         if (end instanceof Successor) return await handOver(session, end);
         const { why, exitCode, guestGone, forNext } = end;
@@ -108,6 +114,7 @@ async function serve(flags: RunFlags, predecessor: Predecessor | null): Promise<
         log.info({ ...session.server.counters.toJSON(), unclaimed: session.tree.unclaimed }, "stopped");
         return exitCode;
       } finally {
+        over();
         session.stop();
       }
     }

@@ -2,19 +2,20 @@
 /** What devices may use, made of what a session has. */
 
 import { messageOf } from "../base/errors.js";
-import { type ChardevBackend, type Keeper, openChardev } from "../chardev/index.js";
+import { type Keeper, openChardev } from "../chardev/index.js";
 import type { Engine } from "../ioreq/engine.js";
 import type { ForeignMemory } from "../memory/guest-memory.js";
 import type { GuestEvents } from "../observe/guest-events.js";
 import type { Logger } from "../observe/log.js";
 import type { Chardev, DeviceLog, Dma } from "../pci/define.js";
 import type { PciFunction } from "../pci/function.js";
-import type { ChardevRequest, DeviceRights } from "../pci/rights.js";
+import type { ChardevRequest, DeviceRights, Replacement } from "../pci/rights.js";
 import { DescriptorStore, storeName } from "../xen/descriptor-store.js";
 import { errnoName } from "../xen/errno.js";
 import type { FfiAdapter } from "../xen/ffi/table.js";
 import { openPtyLine } from "../xen/pty.js";
 import { StreamIo } from "../xen/stream-io.js";
+import { ChardevsPassedOn, type OpenBackend } from "./chardevs-passed-on.js";
 
 export interface RightsParts {
   readonly ffi: FfiAdapter;
@@ -36,7 +37,8 @@ export class SessionRights implements DeviceRights {
   readonly #parts: RightsParts;
   readonly #io: StreamIo;
   readonly #descriptors: DescriptorStore;
-  readonly #chardevs = new Map<PciFunction, Array<{ spec: string; backend: ChardevBackend }>>();
+  readonly #chardevs = new Map<PciFunction, OpenBackend[]>();
+  readonly #replacements = new WeakMap<PciFunction, ChardevsPassedOn>();
 
   /** Throws ADDON_MISSING. */
   constructor(parts: RightsParts) {
@@ -67,6 +69,8 @@ export class SessionRights implements DeviceRights {
   }
 
   chardev(fn: PciFunction, { option, spec, state }: ChardevRequest): Chardev {
+    const taken = this.#replacements.get(fn)?.take(spec);
+    if (taken !== undefined) return taken;
     const backend = openChardev(
       spec,
       {
@@ -96,6 +100,20 @@ export class SessionRights implements DeviceRights {
       get leaving() {
         return store.leaving;
       },
+    };
+  }
+
+  replace(from: PciFunction, to: PciFunction): Replacement {
+    const replacement = new ChardevsPassedOn(this.#chardevs.get(from) ?? []);
+    this.#replacements.set(to, replacement);
+    return {
+      keep: () => {
+        const left = replacement.keep();
+        this.#chardevs.set(to, [...replacement.taken, ...(this.#chardevs.get(to) ?? [])]);
+        this.#chardevs.set(from, left);
+        this.release(from);
+      },
+      undo: () => this.release(to),
     };
   }
 

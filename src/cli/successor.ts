@@ -193,7 +193,8 @@ const NEVER = new Int32Array(new SharedArrayBuffer(4));
 const NO_RIGHTS: DeviceRights = {
   dma: () => ({ read: () => false, write: () => false }),
   log: () => ({ info: () => {}, debug: () => {}, guest: () => {} }),
-  chardev: () => ({ write: () => {}, onReceive: () => {}, poll: () => {} }),
+  chardev: () => ({ write: () => {}, ready: true, onReady: () => {}, onReceive: () => {}, poll: () => {} }),
   host: () => {},
+  replace: () => ({ keep: () => {}, undo: () => {} }),
   release: () => {},
 };

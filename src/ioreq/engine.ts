@@ -408,7 +408,7 @@ export class Engine {
     const arena = this.#arena;
     arena.commit(PHASE.deferred, known.lo, known.hi);
     this.#bus.flush();
-    this.#bus.access.take((lateLo, lateHi) => {
+    const answered = (lateLo: number, lateHi: number): void => {
       if (this.#late.get(slot) !== token) return;
       if (!arena.inTransaction) {
         done(lateLo, lateHi);
@@ -420,6 +420,11 @@ export class Engine {
         done(lateLo, lateHi);
         arena.answered(owner, slot);
       });
+    };
+    this.#bus.access.take(answered, () => {
+      if (this.#late.get(slot) !== token) return;
+      this.#late.delete(slot);
+      this.resume(slot);
     });
     this.#releaseHeld();
   }

@@ -56,10 +56,14 @@ export function parseDeviceSpec(text: string, option = "--device"): DeviceSpec {
 type Placed = Pick<DeviceRequest, "sbdf" | "bus">;
 
 /** Find the devices, check all options, give addresses beside those `present`. Throws DEVICE_UNKNOWN, DEVICE_SPEC_INVALID. */
-export function resolveDevices(specs: readonly DeviceSpec[], present: readonly Placed[] = []): DeviceRequest[] {
+export function resolveDevices(
+  specs: readonly DeviceSpec[],
+  present: readonly Placed[] = [],
+  find: (spec: DeviceSpec) => PciDevice = findDevice,
+): DeviceRequest[] {
   const found: Array<{ spec: DeviceSpec; device: PciDevice; sbdf: Sbdf | null }> = [];
   for (const spec of specs) {
-    const device = findDevice(spec);
+    const device = find(spec);
     checkKeys(spec, device);
     found.push({ spec, device, sbdf: addressOf(spec) });
   }
@@ -92,6 +96,12 @@ function recipeOf({ device, options }: DeviceSpec, at: Sbdf): DeviceRecipe {
 /** For the process that takes over. Throws as resolveDevices() does. */
 export function resolveAgain(recipes: readonly DeviceRecipe[]): DeviceRequest[] {
   return resolveDevices(recipes.map((recipe) => ({ ...recipe, where: `state file: ${recipe.device}` })));
+}
+
+/** A device of a state file again, as its module is now: `loaded` is what that exports. Throws as resolveDevices() does. */
+export function resolveAs(recipe: DeviceRecipe, loaded: unknown): DeviceRequest {
+  const [request] = resolveDevices([{ ...recipe, where: recipe.device }], [], (spec) => asDevice(spec, loaded));
+  return request as DeviceRequest;
 }
 
 /** A module of the operator's own, not a name of the list. */

@@ -154,6 +154,11 @@ export class PciFunction {
     for (const { block } of [{ block: this.config }, ...this.#bars, ...this.#ports]) access.abandon(block);
   }
 
+  /** Another function is in its place: the accesses that it has not answered are made once more. */
+  presentAgain(access: Access): void {
+    for (const { block } of [{ block: this.config }, ...this.#bars, ...this.#ports]) access.replace(block);
+  }
+
   /** Run the device's own code, once; not while it is in quarantine: then after that. */
   attach(given: DeviceRights): void {
     if (this.#attached || this.state.quarantined) return;

@@ -14,11 +14,12 @@
 
 import { IoreqdError, messageOf } from "../base/errors.js";
 import type { Arena } from "../state/arena.js";
-import { type ArenaLayout, type DeviceDescription, LayoutBuilder } from "../state/layout.js";
+import { type ArenaLayout, type DeviceDescription, type DeviceRecipe, LayoutBuilder } from "../state/layout.js";
 import { readLayout } from "../state/read-layout.js";
 import type { PciFunction } from "./function.js";
 import { type FunctionPlace, isMultiFunction, placesOf } from "./places.js";
 import { type DeviceRequest, type FunctionPlan, planFunction } from "./plan.js";
+import { moveDevice, recipeOf, takeState } from "./plan-again.js";
 import type { DeviceRights } from "./rights.js";
 import type { PciTree } from "./tree.js";
 import type { HostWindows } from "./windows.js";
@@ -40,6 +41,12 @@ export class Hotplug {
   get requests(): DeviceRequest[] {
     const plans = this.#tree.functions.map(({ plan }) => plan);
     return plans.map((plan) => requestOf(plan, plans));
+  }
+
+  /** How it is made. Throws STATE_INCOMPATIBLE where the state file does not say. */
+  recipe({ plan, label }: PciFunction): DeviceRecipe {
+    const found = this.#layout().devices.find(({ path }) => path === plan.path);
+    return recipeOf(found ?? { path: plan.path, device: label });
   }
 
   /**
@@ -78,6 +85,44 @@ export class Hotplug {
       throw error;
     }
     this.#tree.flush();
+    return fn;
+  }
+
+  /**
+   * Put a function in the place of another, with another table or other code, while the guest uses it: what the former
+   * knows it goes on with. Throws what planFunction() throws, ARENA_FULL, STATE_INCOMPATIBLE, DEVICE_FAILED, BRIDGE_IN_USE;
+   * then the former goes on.
+   */
+  replace(former: PciFunction, request: DeviceRequest): PciFunction {
+    refuseWithChildren(former);
+    const arena = this.#arena;
+    const { path, parent } = former.plan;
+    const before = this.#layout();
+    const builder = new LayoutBuilder(before, arena.dataLength, (one) => one === path);
+    const plan = planFunction(builder, { request, path, parent }, this.#neighbours(former).length > 0);
+    const [old, now] = [before, builder.layout].map(({ devices }) => devices.find((one) => one.path === path));
+    const contents = moveDevice(arena, old as DeviceDescription, now as DeviceDescription, request.device);
+    const layout = builder.toJSON();
+    arena.checkLayout(layout);
+    const fn = this.#tree.create(plan);
+    const replacement = this.#rights.replace(former, fn);
+    try {
+      arena.transact(() => {
+        takeState(arena, { contents, layout });
+        // It was the former's code that ended processes.
+        if (fn.state.quarantined) fn.state.forgive();
+        attachTold(fn, this.#rights);
+      });
+    } catch (error) {
+      fn.remove();
+      replacement.undo();
+      throw error;
+    }
+    former.remove();
+    this.#tree.set(this.#tree.functions.map((one) => (one === former ? fn : one)));
+    replacement.keep();
+    this.#tree.flush();
+    former.presentAgain(this.#tree.access);
     return fn;
   }
 
@@ -121,13 +166,7 @@ export class Hotplug {
         { path: fn.plan.path },
       );
     }
-    if (fn.children.length > 0) {
-      throw new IoreqdError(
-        "BRIDGE_IN_USE",
-        `${fn.label} has devices behind it: remove ${fn.children.map(({ label }) => label).join(", ")} first`,
-        { path: fn.plan.path },
-      );
-    }
+    refuseWithChildren(fn);
   }
 
   #takeOut(fn: PciFunction): void {
@@ -161,6 +200,15 @@ export class Hotplug {
   #layout(): ArenaLayout {
     return readLayout(this.#arena.layout(), this.#arena.dataLength);
   }
+}
+
+function refuseWithChildren(fn: PciFunction): void {
+  if (fn.children.length === 0) return;
+  throw new IoreqdError(
+    "BRIDGE_IN_USE",
+    `${fn.label} has devices behind it: remove ${fn.children.map(({ label }) => label).join(", ")} first`,
+    { path: fn.plan.path },
+  );
 }
 
 function requestOf(plan: FunctionPlan, plans: readonly FunctionPlan[]): DeviceRequest {

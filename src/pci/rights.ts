@@ -32,8 +32,18 @@ export interface DeviceRights {
   chardev(fn: PciFunction, request: ChardevRequest): Chardev;
   /** Run work as a transaction of its own. `subject`: whose it is, PciFunction.subject. */
   host(work: () => void, subject?: number): void;
+  /**
+   * `to` is about to take the place of `from`, and goes on with its chardevs. Until `keep` nothing has changed for `from`;
+   * `undo` closes what was opened for `to` alone.
+   */
+  replace(from: PciFunction, to: PciFunction): Replacement;
   /** The function has gone: close what was opened for it. */
   release(fn: PciFunction): void;
+}
+
+export interface Replacement {
+  keep(): void;
+  undo(): void;
 }
 
 /**
@@ -54,6 +64,7 @@ export function rightsWhile(there: () => boolean, rights: DeviceRights, subject:
     host: (work) => {
       if (there()) rights.host(work, subject);
     },
+    replace: (from, to) => rights.replace(from, to),
     release: (fn) => rights.release(fn),
   };
 }

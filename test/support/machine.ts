@@ -188,6 +188,7 @@ export class Machine {
         },
         poll: () => {},
       }),
+      replace: () => ({ keep: () => {}, undo: () => {} }),
       release: (fn) => this.released.push(fn.label),
     };
     this.tree.connect(this.#host);
