@@ -127,10 +127,8 @@ function defaultWindow(): number {
 }
 
 /** Is there a guest to serve that somebody named? */
-export function namesDomain({ domid, config }: Pick<RunFlags, "domid" | "config">): boolean {
-  const ofFile = config === undefined ? undefined : settingsOf(config).config.domid;
-  return (domid ?? ofFile ?? domidOfEnvironment()) !== undefined;
-}
+export const namesDomain = ({ domid }: Pick<RunFlags, "domid">): boolean =>
+  (domid ?? domidOfEnvironment()) !== undefined;
 
 function domidOfEnvironment(): number | undefined {
   const text = process.env["IOREQD_DOMID"];

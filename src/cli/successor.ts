@@ -13,9 +13,8 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { constants } from "node:os";
 import { IoreqdError, messageOf } from "../base/errors.js";
 import { resolveAgain } from "../launch/device-spec.js";
-import { attachTold } from "../pci/hotplug.js";
 import { planAgain, takeState } from "../pci/plan-again.js";
-import type { DeviceRights } from "../pci/rights.js";
+import { type DeviceRights, tellingWhose } from "../pci/rights.js";
 import { PciTree } from "../pci/tree.js";
 import { Arena, HEADER } from "../state/arena.js";
 import type { FfiAdapter } from "../xen/ffi/table.js";
@@ -166,7 +165,7 @@ export function rehearse(ffi: FfiAdapter, path: string): void {
     const tree = new PciTree(plan, arena);
     arena.transact(() => {
       takeState(arena, plan);
-      for (const fn of tree.functions) attachTold(fn, NO_RIGHTS);
+      for (const fn of tree.functions) tellingWhose(fn.label, () => fn.attach(NO_RIGHTS));
     });
     tree.detach();
   } finally {

@@ -103,8 +103,7 @@ export class PciFunction {
 
   /** As after power-on: every register at its reset value, declared state zero, no timer running, the line low. Within a transaction. */
   reset(): void {
-    this.config.reset();
-    for (const { block } of [...this.#bars, ...this.#ports]) block.reset();
+    for (const block of this.#blocks) block.reset();
     const state = this.#arena.dataAt + this.plan.at.state;
     const { length } = placeFields(this.plan.device.state ?? {});
     for (let at = 0; at < length; at += 4) this.#arena.setWord((state + at) >>> 2, 0);
@@ -149,14 +148,10 @@ export class PciFunction {
     if (children.includes(this)) children.splice(children.indexOf(this), 1);
   }
 
-  /** All-ones for the vCPUs that wait for a register of this function. */
-  abandonLate(access: Access): void {
-    for (const { block } of [{ block: this.config }, ...this.#bars, ...this.#ports]) access.abandon(block);
-  }
-
-  /** Another function is in its place: the accesses that it has not answered are made once more. */
-  presentAgain(access: Access): void {
-    for (const { block } of [{ block: this.config }, ...this.#bars, ...this.#ports]) access.replace(block);
+  /** All-ones for the vCPUs that wait for a register of this function; replaced, it has another in its place to ask. */
+  abandonLate(access: Access, replaced = false): void {
+    for (const block of [this.config, ...[...this.#bars, ...this.#ports].map((one) => one.block)])
+      replaced ? access.replace(block) : access.abandon(block);
   }
 
   /** Run the device's own code, once; not while it is in quarantine: then after that. */
@@ -262,6 +257,10 @@ export class PciFunction {
     this.#changes.decode = true;
     this.#changes.intx = true;
     this.#changes.messages = true;
+  }
+
+  get #blocks(): RegisterBlock[] {
+    return [this.config, ...[...this.#bars, ...this.#ports].map(({ block }) => block)];
   }
 
   get #headerType(): number {

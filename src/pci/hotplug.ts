@@ -12,7 +12,7 @@
  * pulled out of a running machine.
  */
 
-import { IoreqdError, messageOf } from "../base/errors.js";
+import { IoreqdError } from "../base/errors.js";
 import type { Arena } from "../state/arena.js";
 import { type ArenaLayout, type DeviceDescription, type DeviceRecipe, LayoutBuilder } from "../state/layout.js";
 import { readLayout } from "../state/read-layout.js";
@@ -20,7 +20,7 @@ import type { PciFunction } from "./function.js";
 import { type FunctionPlace, isMultiFunction, placesOf } from "./places.js";
 import { type DeviceRequest, type FunctionPlan, planFunction } from "./plan.js";
 import { moveDevice, recipeOf, takeState } from "./plan-again.js";
-import type { DeviceRights } from "./rights.js";
+import { type DeviceRights, tellingWhose } from "./rights.js";
 import type { PciTree } from "./tree.js";
 import type { HostWindows } from "./windows.js";
 
@@ -65,7 +65,7 @@ export class Hotplug {
     try {
       arena.transact(() => {
         fn.reset();
-        attachTold(fn, this.#rights);
+        tellingWhose(fn.label, () => fn.attach(this.#rights));
         for (const neighbour of this.#neighbours(fn)) neighbour.multiFunction = true;
         this.#tellSlot(fn);
         arena.setLayout(builder.toJSON());
@@ -111,7 +111,7 @@ export class Hotplug {
         takeState(arena, { contents, layout });
         // It was the former's code that ended processes.
         if (fn.state.quarantined) fn.state.forgive();
-        attachTold(fn, this.#rights);
+        tellingWhose(fn.label, () => fn.attach(this.#rights));
       });
     } catch (error) {
       fn.remove();
@@ -122,7 +122,7 @@ export class Hotplug {
     this.#tree.set(this.#tree.functions.map((one) => (one === former ? fn : one)));
     replacement.keep();
     this.#tree.flush();
-    former.presentAgain(this.#tree.access);
+    former.abandonLate(this.#tree.access, true);
     return fn;
   }
 
@@ -221,15 +221,4 @@ function requestOf(plan: FunctionPlan, plans: readonly FunctionPlan[]): DeviceRe
     ...(id === null ? {} : { id }),
     ...(bus === null ? {} : { bus }),
   };
-}
-
-/** Device code is anybody's: what it throws is told with its name. */
-export function attachTold(fn: PciFunction, rights: DeviceRights): void {
-  try {
-    fn.attach(rights);
-  } catch (error) {
-    if (error instanceof IoreqdError) throw error;
-    const what = `${fn.label}: its attach() failed: ${messageOf(error)}`;
-    throw new IoreqdError("DEVICE_FAILED", what, {}, { cause: error });
-  }
 }

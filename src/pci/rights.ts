@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** What the world below gives a tree of devices: the server and the command line fill it in. */
 
+import { IoreqdError, messageOf } from "../base/errors.js";
 import type { Sbdf } from "../base/ids.js";
 import type { Arena } from "../state/arena.js";
 import { ChardevState } from "./chardev-state.js";
@@ -67,6 +68,17 @@ export function rightsWhile(there: () => boolean, rights: DeviceRights, subject:
     replace: (from, to) => rights.replace(from, to),
     release: (fn) => rights.release(fn),
   };
+}
+
+/** Device code is anybody's: what it throws is told with its name, as DEVICE_FAILED. */
+export function tellingWhose(label: string, attach: () => void): void {
+  try {
+    attach();
+  } catch (error) {
+    if (error instanceof IoreqdError) throw error;
+    const what = `${label}: its attach() failed: ${messageOf(error)}`;
+    throw new IoreqdError("DEVICE_FAILED", what, {}, { cause: error });
+  }
 }
 
 /** What a tree asks of the hypervisor. May throw IoreqdError; the tree counts and goes on. */

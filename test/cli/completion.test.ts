@@ -53,7 +53,7 @@ test("the script is bash without a mistake", () => {
 
 test("commands are offered, and the hidden one is not", () => {
   expect(offered("ioreqd ")).toEqual(expect.arrayContaining(["run", "demo", "sim", "devices", "doctor", "completion"]));
-  expect(offered("ioreqd de")).toEqual(["demo", "devices", "device"]);
+  expect(offered("ioreqd de")).toEqual(["dev", "demo", "devices", "device"]);
   expect(offered("ioreqd help ins")).toEqual(["inspect"]);
   expect(offered("ioreqd ")).not.toContain("dm");
 });
