@@ -22,16 +22,23 @@ const nameOf = (errno: number): string =>
 /** What the call says: 0 and more is a success. */
 const outcome = (result: number): string => (result >= 0 ? "SUCCEEDED" : nameOf(koffi.errno()));
 
+/** More than the process has open: a look at each takes its time, and the watchdog's patience ends. */
+const MOST_DESCRIPTORS = 64;
+const OPEN: ReadonlyArray<readonly [fd: number, rdev: number]> = Array.from(
+  { length: MOST_DESCRIPTORS },
+  (_, fd) => fd,
+).flatMap((fd) => {
+  try {
+    return [[fd, fstatSync(fd).rdev] as const];
+  } catch {
+    return [];
+  }
+});
+
 /** Descriptors that this process has open on a node. */
 function openOn(node: string): number[] {
   const { rdev } = statSync(node, { throwIfNoEntry: false }) ?? {};
-  return Array.from({ length: 1024 }, (_, fd) => fd).filter((fd) => {
-    try {
-      return rdev !== undefined && fstatSync(fd).rdev === rdev;
-    } catch {
-      return false;
-    }
-  });
+  return OPEN.filter(([, of]) => of === rdev).map(([fd]) => fd);
 }
 
 /** The same request on every handle of a kind; they must all refuse. */
