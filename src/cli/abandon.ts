@@ -13,6 +13,7 @@ import type { Arena } from "../state/arena.js";
 import { openAdapter } from "../xen/ffi/index.js";
 import type { XenHost } from "../xen/host.js";
 import { NativeXen } from "../xen/native.js";
+import type { XenStore } from "../xenstore/client.js";
 import { StateFile } from "./state-file.js";
 
 export interface AbandonFlags {
@@ -38,11 +39,11 @@ export async function abandon(number: number, flags: AbandonFlags): Promise<void
     }
     const xen = new NativeXen(ffi);
     try {
-      const answered = end(xen, domid, arena);
+      const { guestGone, done } = end(xen, domid, arena);
       state.discard();
       const store = await openStore();
-      if (store !== null) await new ServiceKeys(store, domid).stopped().finally(() => store.close());
-      process.stdout.write(`${answered}\n`);
+      if (store !== null) await clearKeys(store, domid, guestGone).finally(() => store.close());
+      process.stdout.write(`${done}\n`);
     } finally {
       xen.close();
     }
@@ -51,15 +52,21 @@ export async function abandon(number: number, flags: AbandonFlags): Promise<void
   }
 }
 
+/** What was asked for stays as long as the guest does: it may be served again. */
+function clearKeys(store: XenStore, domid: DomId, guestGone: boolean): Promise<void> {
+  const keys = new ServiceKeys(store, domid);
+  return guestGone ? keys.removeAll() : keys.stopped();
+}
+
 /** Answer what waits, and only then destroy the server: a vCPU that waits in a destroyed one waits for ever. */
-function end(xen: XenHost, domid: DomId, arena: Arena): string {
+function end(xen: XenHost, domid: DomId, arena: Arena): { readonly guestGone: boolean; readonly done: string } {
   const id = arena.header("ioservid") as IoservId;
   try {
     xen.bufioreqPort(domid, id);
   } catch (error) {
     const gone = hasCode(error, "XEN_DOMAIN_GONE") || (error as IoreqdError).details?.["errno"] === "ENOENT";
     if (!gone) throw error;
-    return `domain ${domid} has no ioreq server ${id} any more: its state file is removed`;
+    return { guestGone: true, done: `domain ${domid} has no ioreq server ${id} any more: its state file is removed` };
   }
   arena.recover();
   const server = new IoreqServer(
@@ -79,7 +86,8 @@ function end(xen: XenHost, domid: DomId, arena: Arena): string {
   // A line that stays up would interrupt the guest for ever.
   for (const wire of arena.ledger.lines()) xen.setIntxLevel(domid, wire >>> 2, (wire & 3) as 0 | 1 | 2 | 3, false);
   server.stop();
-  return `domain ${domid}: what waited is answered, ioreq server ${id} is destroyed, its devices read as all ones now`;
+  const done = `what waited is answered, ioreq server ${id} is destroyed, its devices read as all ones now`;
+  return { guestGone: false, done: `domain ${domid}: ${done}` };
 }
 
 /** A bus without devices. */

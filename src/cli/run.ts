@@ -17,7 +17,7 @@ import { SdNotify } from "../xen/sd-notify.js";
 import { confine } from "./confine.js";
 import type { Reloading } from "./control-commands.js";
 import { Ending } from "./ending.js";
-import { gather, type RunFlags } from "./gather.js";
+import { DEFAULT_STATE_DIR, gather, type RunFlags } from "./gather.js";
 import { functionSummary, Session } from "./session.js";
 import { statePath } from "./state-file.js";
 import { monotonic, Predecessor, rehearse, Successor } from "./successor.js";
@@ -35,8 +35,15 @@ export async function run(flags: RunFlags, begun: (session: Session) => () => vo
     return outcome instanceof Successor ? await outcome.outlive() : outcome;
   } catch (error) {
     predecessor?.failed(error);
-    throw error;
+    if (!hasCode(error, "DOMAIN_UNKNOWN") || !wasServed(flags)) throw error;
+    process.stderr.write(`ioreqd: ${messageOf(error)}; it was served before: ioreqd abandon removes what is left\n`);
+    return 0;
   }
+}
+
+/** The guest ended while no process served it: the unit, which was to start the next one, abandons it. */
+function wasServed({ domid, stateDir = DEFAULT_STATE_DIR }: RunFlags): boolean {
+  return domid !== undefined && existsSync(statePath(stateDir, domid));
 }
 
 async function serve(
