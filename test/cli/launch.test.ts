@@ -166,3 +166,21 @@ test("two files for one guest are refused", () =>
       stderr: expect.stringContaining("guest.conf and guest.json"),
     });
   }));
+
+test("a process that finds its guest ended meanwhile says so and ends well, and abandoning the guest leaves no key", () =>
+  withLaunched(async (launched) => {
+    expect(await launched.deviceModel("-ioreqd", "counter")).toMatchObject({ status: 0 });
+    const pid = Number(launched.key("pid"));
+    process.kill(pid, "SIGKILL");
+    launched.store.release(SIM_DOMID);
+    launched.host.destroyDomain();
+    const state = ["--state-dir", launched.stateDir];
+    const again = await launched.ioreqd("run", "--domid", String(SIM_DOMID), ...state);
+    expect(again).toMatchObject({
+      status: 0,
+      stderr: expect.stringMatching(/it has ended.*it was served before/) as string,
+    });
+    expect(await launched.ioreqd("abandon", String(SIM_DOMID), ...state)).toMatchObject({ status: 0 });
+    expect(existsSync(join(launched.stateDir, String(SIM_DOMID)))).toBe(false);
+    expect(launched.store.values(NODE)).toEqual({});
+  }));
