@@ -55,8 +55,9 @@ const FALLING_IN = guestProgram(`
       const value = vcpu.read(MEMORY, 4);
       must(value > last, "the counter goes on");
       last = value;
-      isolated = vcpu.configRead("00:11.0", 0, 4) === 0xffffffff;
+      isolated ||= vcpu.configRead("00:11.0", 0, 4) === 0xffffffff;
     }
+    vcpu.barrier();
     return;
   }
   vcpu.step("falling in");
@@ -65,6 +66,7 @@ const FALLING_IN = guestProgram(`
   must(vcpu.configRead("00:11.0", 0, 4) === 0xffffffff, "configuration space");
   vcpu.write(TRAP + 16, 4, 1);
   must(vcpu.read(MEMORY, 4) !== 0xffffffff, "the counter lives");
+  vcpu.barrier(); // the other has seen it too, before it is there again
   vcpu.step("isolated");
   while (vcpu.configRead("00:11.0", 0, 4) === 0xffffffff);
   must(vcpu.configRead("00:11.0", 4, 2) === 0, "as after power-on");
