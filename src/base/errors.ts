@@ -24,3 +24,8 @@ export function messageOf(error: unknown): string {
 export function hasCode(error: unknown, code: string): boolean {
   return error instanceof IoreqdError && error.code === code;
 }
+
+/** An error of a call that was refused with this errno, by name: "ENOENT". */
+export function hasErrno(error: unknown, errno: string): boolean {
+  return error instanceof IoreqdError && error.details["errno"] === errno;
+}

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 /** `ioreqd abandon`: a guest whose device model is gone for good gets its answers, and goes on without the devices. */
 
-import { hasCode, IoreqdError, messageOf } from "../base/errors.js";
+import { IoreqdError, messageOf } from "../base/errors.js";
 import { type DomId, domId, type IoservId } from "../base/ids.js";
 import { Teardown } from "../base/teardown.js";
 import { Access } from "../bus/access.js";
 import type { Bus, GuestMemory } from "../ioreq/bus.js";
-import { IoreqServer } from "../ioreq/server.js";
+import { IoreqServer, isServerGone } from "../ioreq/server.js";
 import { ServiceKeys } from "../launch/keys.js";
 import { openStore } from "../launch/store.js";
 import type { Arena } from "../state/arena.js";
@@ -64,8 +64,7 @@ function end(xen: XenHost, domid: DomId, arena: Arena): { readonly guestGone: bo
   try {
     xen.bufioreqPort(domid, id);
   } catch (error) {
-    const gone = hasCode(error, "XEN_DOMAIN_GONE") || (error as IoreqdError).details?.["errno"] === "ENOENT";
-    if (!gone) throw error;
+    if (!isServerGone(error)) throw error;
     return { guestGone: true, done: `domain ${domid} has no ioreq server ${id} any more: its state file is removed` };
   }
   arena.recover();

@@ -15,7 +15,7 @@ import type { XenHost } from "../xen/host.js";
 const FIRST_UID = 0x7000_0000;
 
 /** Of no use to any other process: processes of one uid may signal and trace each other. */
-export const uidOf = (domid: DomId): number => FIRST_UID + domid;
+const uidOf = (domid: DomId): number => FIRST_UID + domid;
 
 /** Only root can, and it can't be undone. Throws CONFINE_FAILED, what XenHost.restrict() throws. */
 export function confine(xen: XenHost, domid: DomId): void {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 /** The ways in which serving a guest ends: a signal, the guest's end, a fault of our own. */
 
-import { hasCode, type IoreqdError, messageOf } from "../base/errors.js";
+import { messageOf } from "../base/errors.js";
 import type { DomId, IoservId } from "../base/ids.js";
+import { isServerGone } from "../ioreq/server.js";
 import { watchForEnd } from "../launch/guest.js";
 import type { Logger } from "../observe/log.js";
 import type { XenHost } from "../xen/host.js";
@@ -105,14 +106,13 @@ export class Ending {
     if (this.#hasEnded()) this.#guestEnded();
   }
 
-  /** With a domain Xen ends its ioreq servers, also while its pages are still in use. */
   #hasEnded(): boolean {
     const { xen, domid, ioservid } = this.#served as Served;
     try {
       xen.bufioreqPort(domid, ioservid);
       return false;
     } catch (error) {
-      return hasCode(error, "XEN_DOMAIN_GONE") || (error as IoreqdError).details?.["errno"] === "ENOENT";
+      return isServerGone(error);
     }
   }
 

@@ -10,6 +10,7 @@ import { findGuest } from "../launch/guest.js";
 import { ServiceKeys } from "../launch/keys.js";
 import { openStore } from "../launch/store.js";
 import { type Logger, openLog } from "../observe/log.js";
+import { monotonic } from "../pci/timers.js";
 import { DescriptorStore } from "../xen/descriptor-store.js";
 import { openAdapter } from "../xen/ffi/index.js";
 import { NativeXen } from "../xen/native.js";
@@ -20,7 +21,7 @@ import { Ending } from "./ending.js";
 import { DEFAULT_STATE_DIR, gather, type RunFlags } from "./gather.js";
 import { functionSummary, Session } from "./session.js";
 import { statePath } from "./state-file.js";
-import { monotonic, Predecessor, rehearse, Successor } from "./successor.js";
+import { Predecessor, rehearse, Successor } from "./successor.js";
 import { version } from "./version.js";
 
 /**

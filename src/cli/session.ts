@@ -4,7 +4,7 @@
  * tree and the outside world are put together.
  */
 
-import { IoreqdError, messageOf } from "../base/errors.js";
+import { hasErrno, IoreqdError, messageOf } from "../base/errors.js";
 import { hex } from "../base/hex.js";
 import { type DomId, formatRange, formatSbdf, type IoservId } from "../base/ids.js";
 import { Teardown } from "../base/teardown.js";
@@ -186,7 +186,7 @@ export class Session {
       this.#xen.bufioreqPort(this.#options.domid, id);
       return true;
     } catch (error) {
-      if (error instanceof IoreqdError && error.details["errno"] === "ENOENT") return false;
+      if (hasErrno(error, "ENOENT")) return false;
       throw error;
     }
   }

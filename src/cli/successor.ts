@@ -12,9 +12,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { constants } from "node:os";
 import { IoreqdError, messageOf } from "../base/errors.js";
+import { sleepThread } from "../base/sleep.js";
 import { resolveAgain } from "../launch/device-spec.js";
 import { planAgain, takeState } from "../pci/plan-again.js";
 import { type DeviceRights, tellingWhose } from "../pci/rights.js";
+import { monotonic } from "../pci/timers.js";
 import { PciTree } from "../pci/tree.js";
 import { Arena, HEADER } from "../state/arena.js";
 import type { FfiAdapter } from "../xen/ffi/table.js";
@@ -29,9 +31,6 @@ type Said =
 interface Take {
   readonly leftAt: number;
 }
-
-/** Milliseconds of CLOCK_MONOTONIC: the same clock in both. */
-export const monotonic = (): number => Number(process.hrtime.bigint()) / 1e6;
 
 /** The parent's side. */
 export class Successor {
@@ -87,7 +86,7 @@ export class Successor {
 }
 
 /** The hidden option of `ioreqd run` that makes it one. */
-export const SUCCESSOR = "--successor";
+const SUCCESSOR = "--successor";
 
 function said(child: ChildProcess, what: "prepared" | "serving"): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -181,12 +180,10 @@ function quietCopy(buffer: ArrayBuffer): Arena {
     const isWhole = arena.header("layoutChanges") === Atomics.load(live, HEADER.layoutChanges);
     if (arena.recover() < 0 && isWhole) return arena;
     if (tries === 0) return arena;
-    Atomics.wait(NEVER, 0, 0, 1);
+    sleepThread(1);
   }
 }
 const COPIES = 100;
-/** To sleep on: nobody wakes it. */
-const NEVER = new Int32Array(new SharedArrayBuffer(4));
 
 /** Nothing that a device does in a rehearsal leaves it. */
 const NO_RIGHTS: DeviceRights = {

@@ -21,6 +21,18 @@ export interface GuestMemory {
   invalidate(): void;
 }
 
+/** The fields of a request, as it was posted. Source: Xen public/hvm/ioreq.h. */
+export interface PostedRequest {
+  readonly type: number;
+  readonly flags: number;
+  readonly hi: number;
+  readonly lo: number;
+  readonly width: number;
+  readonly count: number;
+  readonly dataLo: number;
+  readonly dataHi: number;
+}
+
 /** Somebody who wants to see every access (verbose logs, a trace). Null costs one comparison. */
 export interface AccessObserver {
   /** Before serving. `slot` -1: from the buffered ring. */

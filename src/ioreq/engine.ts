@@ -104,17 +104,16 @@ export class Engine {
     }
     // The late answer of an element that was delivered already is none.
     const isKnown = phase === PHASE.answered && element === progress;
-    if (phase === PHASE.committed || (isKnown && !this.#isRep(slot, flags))) {
+    if (
+      phase === PHASE.committed ||
+      (isKnown && !isRep(flags, this.#i32[slot * WORD.perSlot + WORD.count] as number))
+    ) {
       this.#arena.setProgress(slot, 0);
       this.#reply(slot, replyLo, replyHi, false);
       return "answered";
     }
     this.#serveInProcess(slot, flags, progress, isKnown ? { lo: replyLo, hi: replyHi } : null);
     return "served again";
-  }
-
-  #isRep(slot: number, flags: number): boolean {
-    return (flags & DATA_IS_PTR) !== 0 || this.#i32[slot * WORD.perSlot + WORD.count] !== 1;
   }
 
   /** `done`: elements of a rep request that were served before. `late`: the answer of the next, where it is known. */
@@ -138,7 +137,7 @@ export class Engine {
       this.#serveOther(slot, type, flags);
       return;
     }
-    if ((flags & DATA_IS_PTR) !== 0 || count !== 1) {
+    if (isRep(flags, count)) {
       this.#serveRep(new RepRequest({ slot, type, flags, hi, lo, width, count, dataLo, dataHi }, done), late);
     } else if (!isWidth(width) || (width === 8 && type === TYPE.pio)) {
       this.#malformed(slot, type, width, count);
@@ -448,6 +447,8 @@ export class Engine {
     if (this.observer !== null) this.observer.end(slot, lo, hi, later);
   }
 }
+
+const isRep = (flags: number, count: number): boolean => (flags & DATA_IS_PTR) !== 0 || count !== 1;
 
 const isWidth = (width: number): boolean => width === 4 || width === 1 || width === 2 || width === 8;
 

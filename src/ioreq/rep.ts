@@ -8,22 +8,14 @@
  */
 
 import { DATA_IS_PTR, DIR_READ, DIRECTION_FLAG, TYPE } from "../spec/xen-ioreq.js";
-import type { Bus, GuestMemory } from "./bus.js";
+import type { Bus, GuestMemory, PostedRequest } from "./bus.js";
 import type { Counters } from "./counters.js";
 
 /** Xen cuts a request at the end of a page: no more than this many elements of one byte. */
 export const MOST_ELEMENTS = 4096;
 
-export interface RawRequest {
+export interface RawRequest extends PostedRequest {
   readonly slot: number;
-  readonly type: number;
-  readonly flags: number;
-  readonly hi: number;
-  readonly lo: number;
-  readonly width: number;
-  readonly count: number;
-  readonly dataLo: number;
-  readonly dataHi: number;
 }
 
 const join = (hi: number, lo: number): bigint => (BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0);

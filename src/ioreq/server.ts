@@ -8,8 +8,9 @@
  * same pages, binds the same channels, and finishes what the slots say.
  */
 
-import { hasCode, IoreqdError } from "../base/errors.js";
+import { hasCode, hasErrno, IoreqdError } from "../base/errors.js";
 import type { DomId, EvtchnPort, IoservId } from "../base/ids.js";
+import { sleepThread } from "../base/sleep.js";
 import { Teardown } from "../base/teardown.js";
 import { BUFIOREQ, IOREQ, MAX_VCPUS, STATE, STATE_MASK, WORD } from "../spec/xen-ioreq.js";
 import { type Arena, SERVER_STATE } from "../state/arena.js";
@@ -30,8 +31,9 @@ const SLEEP_CLOSE_MS = 1;
 const ROUNDS_BEFORE_LOOP = 16;
 /** How long a port may stay with a process that has died: Xen hears of its end a moment after we do. */
 const PORT_FREE_MS = 1000;
-/** To sleep on: nobody wakes it. */
-const NEVER = new Int32Array(new SharedArrayBuffer(4));
+
+/** With a domain Xen ends its ioreq servers, before the domain itself has gone and while its pages are in use: then ENOENT says so. */
+export const isServerGone = (error: unknown): boolean => hasCode(error, "XEN_DOMAIN_GONE") || hasErrno(error, "ENOENT");
 
 export interface ServerOptions {
   readonly domid: DomId;
@@ -249,7 +251,7 @@ export class IoreqServer {
         return this.#channels.bindInterdomain(this.#options.domid, remote);
       } catch (error) {
         if (!hasCode(error, "XEN_PORT_TAKEN") || performance.now() > until) throw error;
-        Atomics.wait(NEVER, 0, 0, 1);
+        sleepThread(1);
       }
     }
   }
@@ -357,10 +359,7 @@ export class IoreqServer {
 
   #undo(): void {
     this.#down.close((what, error) => {
-      // With a domain Xen ends its ioreq servers, before the domain itself has gone: then ENOENT says so.
-      const gone =
-        error instanceof IoreqdError && (error.code === "XEN_DOMAIN_GONE" || error.details["errno"] === "ENOENT");
-      if (!gone) this.#parts.guestEvent(`teardown step failed: ${what}`, { error: String(error) });
+      if (!isServerGone(error)) this.#parts.guestEvent(`teardown step failed: ${what}`, { error: String(error) });
     });
   }
 }

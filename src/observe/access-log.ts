@@ -2,7 +2,7 @@
 /** `-vv`: every access in one line, decoded; `-vvv`: the raw request before it. */
 
 import { hex, hex64 } from "../base/hex.js";
-import type { AccessObserver } from "../ioreq/bus.js";
+import type { AccessObserver, PostedRequest } from "../ioreq/bus.js";
 import { DATA_IS_PTR, DIR_READ, DIRECTION_FLAG, MAX_VCPUS, TYPE } from "../spec/xen-ioreq.js";
 import type { Logger } from "./log.js";
 
@@ -18,22 +18,10 @@ export interface Describer {
   describe(type: number, hi: number, lo: number, width: number): { device: string; register: string; offset: number };
 }
 
-/** A request as it was posted. */
-export interface Posted {
-  readonly type: number;
-  readonly flags: number;
-  readonly hi: number;
-  readonly lo: number;
-  readonly width: number;
-  readonly count: number;
-  readonly dataLo: number;
-  readonly dataHi: number;
-}
-
-type Open = Posted & { readonly at: number };
+type Open = PostedRequest & { readonly at: number };
 
 /** What a request is for, in words. */
-export function requestFields(names: Describer, posted: Posted): Record<string, unknown> {
+export function requestFields(names: Describer, posted: PostedRequest): Record<string, unknown> {
   const { type, flags, hi, lo, width, count, dataLo, dataHi } = posted;
   // The width is the guest's word: one of 2 GiB has no name of every register there is.
   const { device, register, offset } = names.describe(type, hi, lo, Math.min(width >>> 0, WIDEST));
@@ -51,10 +39,10 @@ export function requestFields(names: Describer, posted: Posted): Record<string, 
 }
 
 /** What it writes; of a read that is to come. */
-export const writtenValue = ({ width, dataLo, dataHi }: Posted): string =>
+export const writtenValue = ({ width, dataLo, dataHi }: PostedRequest): string =>
   hex64(width === 8 ? dataHi : 0, mask(dataLo, width));
 
-export const isRead = ({ flags }: Posted): boolean => (flags & DIR_READ) !== 0;
+export const isRead = ({ flags }: PostedRequest): boolean => (flags & DIR_READ) !== 0;
 
 export class AccessLog implements AccessObserver {
   readonly #log: Logger;

@@ -10,7 +10,7 @@
  * asks again.
  */
 
-import { hasCode, IoreqdError } from "../base/errors.js";
+import { hasCode, hasErrno } from "../base/errors.js";
 import type { Sbdf } from "../base/ids.js";
 import { difference, type Interval } from "../bus/address-map.js";
 import type { Claim, Ledger, RecordedClaim } from "../state/ledger.js";
@@ -202,5 +202,5 @@ export class Claims {
 }
 
 const isTaken = (error: unknown): boolean => hasCode(error, "XEN_RANGE_TAKEN");
-const isGone = (error: unknown): boolean => error instanceof IoreqdError && error.details["errno"] === "ENOENT";
+const isGone = (error: unknown): boolean => hasErrno(error, "ENOENT");
 const functionClaim = (sbdf: Sbdf): Claim => ({ kind: "function", first: sbdf, last: sbdf });

@@ -12,7 +12,7 @@
 import { IoreqdError } from "../base/errors.js";
 import { LEDGER_ENTRIES, LEDGER_ENTRY_WORDS, LEDGER_LINE_WORDS } from "./format.js";
 
-export const CLAIM_KINDS = ["function", "pio", "mmio", "window"] as const;
+const CLAIM_KINDS = ["function", "pio", "mmio", "window"] as const;
 export type ClaimKind = (typeof CLAIM_KINDS)[number];
 
 /** `held`: Xen has it. `asked` and `leaving`: a process died before it knew whether Xen has it, still or already. */
@@ -98,12 +98,6 @@ export class Ledger {
   lines(): number[] {
     const wires = Array.from({ length: LEDGER_LINE_WORDS * 32 }, (_, wire) => wire);
     return wires.filter((wire) => ((this.#i32[this.#at + (wire >>> 5)] as number) & (1 << (wire & 31))) !== 0);
-  }
-
-  /** Nothing is claimed: the server is gone. */
-  clear(): void {
-    for (let wire = 0; wire < LEDGER_LINE_WORDS * 32; wire += 1) this.setLine(wire, false);
-    for (const { entry } of this.claims()) this.forget(entry);
   }
 
   #word(entry: number): number {

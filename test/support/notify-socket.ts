@@ -4,7 +4,7 @@
 import { openAdapter } from "../../src/xen/ffi/index.js";
 import { libraryTable } from "../../src/xen/ffi/table.js";
 import { unixAddress } from "../../src/xen/sd-notify.js";
-import { AF_UNIX, SOCK_DGRAM } from "../../src/xen/tables/libc.js";
+import { AF_UNIX, SOCK_CLOEXEC, SOCK_DGRAM } from "../../src/xen/tables/libc.js";
 
 const ffi = openAdapter();
 const c = ffi.bind(
@@ -20,11 +20,17 @@ const c = ffi.bind(
   }),
 );
 
+/** A datagram socket that has this path. Returns its descriptor. */
+export function bindDatagram(path: string): number {
+  const fd = c.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  const address = unixAddress(path);
+  if (c.bind(fd, address, address.length) !== 0) throw new Error(`no datagram socket at ${path}`);
+  return fd;
+}
+
 /** A supervisor's end of the conversation. */
 export function listen(path: string): { receive(): string; close(): void } {
-  const fd = c.socket(AF_UNIX, SOCK_DGRAM, 0);
-  const address = unixAddress(path);
-  expect(c.bind(fd, address, address.length)).toBe(0);
+  const fd = bindDatagram(path);
   return {
     receive: () => {
       const bytes = Buffer.alloc(4096);

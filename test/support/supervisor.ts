@@ -8,8 +8,8 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync } from "node:fs";
 import { openAdapter } from "../../src/xen/ffi/index.js";
 import { libraryTable } from "../../src/xen/ffi/table.js";
-import { unixAddress } from "../../src/xen/sd-notify.js";
-import { AF_UNIX, MSG_DONTWAIT, PROT_READ, PROT_WRITE, SOCK_CLOEXEC, SOCK_DGRAM } from "../../src/xen/tables/libc.js";
+import { MSG_DONTWAIT, PROT_READ, PROT_WRITE } from "../../src/xen/tables/libc.js";
+import { bindDatagram } from "./notify-socket.js";
 
 const ffi = openAdapter();
 const c = ffi.bind(
@@ -18,10 +18,7 @@ const c = ffi.bind(
     debian: "libc6",
     functions: {
       mmap: { returns: "pointer", takes: ["pointer", "u64", "int", "int", "int", "i64"] },
-      socket: { returns: "int", takes: ["int", "int", "int"] },
-      bind: { returns: "int", takes: ["int", "buffer", "u32"] },
       recvmsg: { returns: "i64", takes: ["int", "pointer", "int"] },
-      close: { returns: "int", takes: ["int"] },
     },
   }),
 );
@@ -53,10 +50,9 @@ export class Supervisor {
   constructor(path: string, keeps = true) {
     this.#path = path;
     this.#keeps = keeps;
-    this.#socket = c.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    const address = unixAddress(path);
+    this.#socket = bindDatagram(path);
     const page = c.mmap(null, PAGE, PROT_READ | PROT_WRITE, MAP_FLAGS, -1, 0);
-    if (page === null || c.bind(this.#socket, address, address.length) !== 0) throw new Error("no supervisor");
+    if (page === null) throw new Error("no supervisor");
     this.#base = ffi.address(page);
     this.#view = new DataView(ffi.view(page, PAGE));
   }
@@ -99,7 +95,7 @@ export class Supervisor {
 
   close(): void {
     for (const fd of this.kept.values()) closeSync(fd);
-    c.close(this.#socket);
+    closeSync(this.#socket);
   }
 
   #heard(text: string, fd: number | null): void {

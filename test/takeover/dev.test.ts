@@ -3,9 +3,9 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { renameSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { guestProgram, PROGRAM, withDirectory } from "../support/ioreqd.js";
-import { supervised } from "./supervised.js";
+import { save, supervised } from "./supervised.js";
 
 const dice = (regs: string, version = "./version"): string => `
   import { definePciDevice } from "ioreqd";
@@ -34,11 +34,6 @@ const TALLYING = guestProgram(`
   }
   vcpu.step("mark", { mark: vcpu.read(MEMORY + 0x10, 4) });
 `);
-
-function save(path: string, source: string): void {
-  writeFileSync(`${path}.new`, source);
-  renameSync(`${path}.new`, path);
-}
 
 test("what is saved is under the guest at once, with the state of what was there; what can't be is told, and the old one goes on", async () => {
   await supervised(

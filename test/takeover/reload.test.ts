@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 /** `ioreqd reload`: another process, with other device code, goes on with a guest that runs. */
 
-import { existsSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { guestProgram } from "../support/ioreqd.js";
-import { type Supervised, supervised } from "./supervised.js";
+import { type Supervised, save, supervised } from "./supervised.js";
 
 /** Counts reads; `regs` and the rest of the table are what is changed. */
 const counter = (version: number, regs: string, more = "", attach = ""): string => `
@@ -33,12 +33,6 @@ const TALLYING = guestProgram(`
   }
   vcpu.step("mark", { mark: vcpu.read(MEMORY + 0x10, 4) });
 `);
-
-/** As an editor does: write beside it, and rename. */
-function save(path: string, source: string): void {
-  writeFileSync(`${path}.new`, source);
-  renameSync(`${path}.new`, path);
-}
 
 const reload = (all: Supervised) => all.ioreqdLater("reload", "1", "--state-dir", all.path("state"));
 

@@ -3,7 +3,7 @@
 
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -219,6 +219,12 @@ export class Supervised {
     this.host.close();
     rmSync(this.directory, { recursive: true, force: true });
   }
+}
+
+/** As an editor does: write beside it, and rename. */
+export function save(path: string, source: string): void {
+  writeFileSync(`${path}.new`, source);
+  renameSync(`${path}.new`, path);
 }
 
 function killIfThere(pid: number): void {
