@@ -13,32 +13,26 @@
  * reorder or drop stores to typed arrays. So no flush is needed, and Atomics
  * (ten times the price of a store) only where another process looks at once.
  *
- * What lies where in the file is in format.ts.
+ * What lies where in the file is in format.ts; the parts of it have a file
+ * each: records, undo-journal, ledger, layout-areas.
  */
 
 import { IoreqdError } from "../base/errors.js";
 import {
-  ANSWER_WORDS,
-  align,
-  capacities,
   fault,
   HEADER,
   HOST_RECORD,
   journalFault,
-  MAGIC,
+  layOut,
   NO_RESERVE,
   PHASE,
-  place,
-  RECORD,
-  RECORD_COUNT,
-  RECORD_WORDS,
-  RECORDS_AT,
   type Reserve,
   UUID_WORDS,
-  VERSION,
 } from "./format.js";
 import { LayoutAreas } from "./layout-areas.js";
 import { Ledger } from "./ledger.js";
+import { type RecordFields, Records } from "./records.js";
+import { UndoJournal } from "./undo-journal.js";
 
 export {
   arenaSize,
@@ -63,12 +57,9 @@ export class Arena {
   readonly ledger: Ledger;
 
   readonly #layouts: LayoutAreas;
-  readonly #journal: number;
-  /** Transaction in which each data word was last recorded; private to this process. */
-  readonly #recorded: Uint32Array;
-  readonly #dataWord: number;
-  #transaction = 1;
-  #count = 0;
+  readonly #records: Records;
+  readonly #journal: UndoJournal;
+  /** The record whose transaction is under way, or -1. */
   #owner = -1;
 
   private constructor(buffer: ArrayBuffer) {
@@ -79,30 +70,13 @@ export class Arena {
     this.dataLength = this.header("dataLength");
     this.ledger = new Ledger(this.i32, this.header("ledgerAt"));
     this.#layouts = new LayoutAreas(buffer);
-    this.#journal = this.header("journalAt") >>> 2;
-    this.#dataWord = this.dataAt >>> 2;
-    this.#recorded = new Uint32Array(align(this.dataLength, 4) >>> 2);
+    this.#records = new Records(this.i32);
+    this.#journal = new UndoJournal(this.i32);
   }
 
-  /**
-   * Lay out a new arena in `buffer` (all zeroes, `arenaSize()` bytes).
-   * The magic number is written last: a file without it is not an arena.
-   */
+  /** Lay out a new arena in `buffer` (all zeroes, `arenaSize()` bytes). Throws ARENA_TOO_SMALL. */
   static create(buffer: ArrayBuffer, dataLength: number, layout: string, reserve: Reserve = NO_RESERVE): Arena {
-    const capacity = capacities(dataLength, layout, reserve);
-    const at = place(capacity.dataLength, capacity.layoutCapacity);
-    if (buffer.byteLength < at.size) {
-      throw new IoreqdError("ARENA_TOO_SMALL", `arena needs ${at.size} bytes, the buffer has ${buffer.byteLength}`, {
-        size: at.size,
-      });
-    }
-    const text = Buffer.from(layout);
-    const i32 = new Int32Array(buffer);
-    for (const [field, value] of Object.entries({ ...at, ...capacity, version: VERSION, layoutLength: text.length })) {
-      i32[HEADER[field as keyof typeof HEADER]] = value;
-    }
-    new Uint8Array(buffer).set(text, at.layoutAt);
-    Atomics.store(i32, HEADER.magic, MAGIC);
+    layOut(buffer, dataLength, layout, reserve);
     return new Arena(buffer);
   }
 
@@ -147,7 +121,7 @@ export class Arena {
    */
   setLayout(layout: string): void {
     const changes = this.#layouts.prepare(layout);
-    this.#remember(HEADER.layoutChanges);
+    this.#journal.append(HEADER.layoutChanges);
     this.setHeader("layoutChanges", changes);
   }
 
@@ -166,9 +140,8 @@ export class Arena {
   /** Start the transaction of a vCPU's request. */
   begin(record: number): void {
     this.#owner = record;
-    this.#count = 0;
-    this.i32[HEADER.transaction] = this.#transaction;
-    this.i32[RECORDS_AT + record * RECORD_WORDS + RECORD.phase] = PHASE.executing;
+    this.#journal.open();
+    this.#records.execute(record);
   }
 
   /**
@@ -176,17 +149,13 @@ export class Arena {
    * ring: its first slot there, and how many it has.
    */
   beginHost(subject = 0, ringAt = 0, ringSlots = 0): void {
-    const at = RECORDS_AT + HOST_RECORD * RECORD_WORDS;
-    const i32 = this.i32;
-    i32[at + RECORD.subject] = subject;
-    i32[at + RECORD.ringAt] = ringAt;
-    i32[at + RECORD.ringSlots] = ringSlots;
+    this.#records.nameHostWork(subject, ringAt, ringSlots);
     this.begin(HOST_RECORD);
   }
 
   /** Within such a transaction: what follows is this one's work. */
   goOnFor(subject: number): void {
-    this.i32[RECORDS_AT + HOST_RECORD * RECORD_WORDS + RECORD.subject] = subject;
+    this.#records.nameSubject(subject);
   }
 
   /** Work that no vCPU waits for, as a transaction: what throws leaves nothing of it. */
@@ -208,11 +177,7 @@ export class Arena {
    * when the reply is still to come.
    */
   commit(phase: number, replyLo: number, replyHi: number): void {
-    const at = RECORDS_AT + this.#owner * RECORD_WORDS;
-    const i32 = this.i32;
-    i32[at + RECORD.replyLo] = replyLo;
-    i32[at + RECORD.replyHi] = replyHi;
-    i32[at + RECORD.phase] = phase;
+    this.#records.conclude(this.#owner, phase, replyLo, replyHi);
     this.#close();
   }
 
@@ -221,74 +186,43 @@ export class Arena {
    * then gives that answer and asks no device again. Returns whose transaction it is, for answered().
    */
   answer(slot: number, lo: number, hi: number): number {
-    const at = RECORDS_AT + slot * RECORD_WORDS;
-    this.i32[at + RECORD.replyLo] = lo;
-    this.i32[at + RECORD.replyHi] = hi;
-    this.i32[at + RECORD.element] = this.i32[at + RECORD.progress] as number;
-    const word = RECORDS_AT + this.#owner * RECORD_WORDS + RECORD.answers + (slot >>> 5);
-    this.i32[word] = (this.i32[word] as number) | (1 << (slot & 31));
+    this.#records.answer(this.#owner, slot, lo, hi);
     return this.#owner;
   }
 
   /** The vCPU has that answer. */
   answered(owner: number, slot: number): void {
-    const word = RECORDS_AT + owner * RECORD_WORDS + RECORD.answers + (slot >>> 5);
-    this.i32[word] = (this.i32[word] as number) & ~(1 << (slot & 31));
+    this.#records.answered(owner, slot);
   }
 
   /** A vCPU's answer, outside of any transaction: nothing changes with it. */
   conclude(slot: number, lo: number, hi: number): void {
-    const at = RECORDS_AT + slot * RECORD_WORDS;
-    this.i32[at + RECORD.replyLo] = lo;
-    this.i32[at + RECORD.replyHi] = hi;
-    this.i32[at + RECORD.phase] = PHASE.committed;
-    this.i32[at + RECORD.progress] = 0;
+    this.#records.concludePlainly(slot, lo, hi);
   }
 
   /** Put every word back as begin() found it. The record becomes idle. */
   rollback(): void {
     const owner = this.#owner;
-    this.#undo(this.#count);
-    this.#forgetAnswers(owner);
+    this.#journal.undo();
+    this.#records.forgetAnswers(owner);
     this.#close();
     this.release(owner);
   }
 
   /** The vCPU has its answer: the record holds nothing any more. */
   release(record: number): void {
-    const at = RECORDS_AT + record * RECORD_WORDS;
-    if (this.i32[at + RECORD.deaths] !== 0) this.#survived(record, at);
-    this.i32[at + RECORD.phase] = PHASE.idle;
-  }
-
-  /** Other work outside requests says nothing of an entry of the ring in which a process died. */
-  #survived(record: number, at: number): void {
-    if (record === HOST_RECORD && this.i32[at + RECORD.ringSlots] === 0) return;
-    this.i32[at + RECORD.deaths] = 0;
+    this.#records.release(record);
   }
 
   /** A record as another process sees it. */
-  record(index: number): Record<Exclude<keyof typeof RECORD, "answers">, number> {
-    const at = RECORDS_AT + index * RECORD_WORDS;
-    const word = (field: keyof typeof RECORD): number => Atomics.load(this.i32, at + RECORD[field]);
-    return {
-      phase: word("phase"),
-      deaths: word("deaths"),
-      replyLo: word("replyLo"),
-      replyHi: word("replyHi"),
-      progress: word("progress"),
-      element: word("element"),
-      subject: word("subject"),
-      ringAt: word("ringAt"),
-      ringSlots: word("ringSlots"),
-      diedAt: word("diedAt"),
-    };
+  record(index: number): RecordFields {
+    return this.#records.read(index);
   }
 
   /** How many elements of a rep request are done: kept with a deferred record. In a transaction it is undone with it. */
   setProgress(record: number, elements: number): void {
-    const word = RECORDS_AT + record * RECORD_WORDS + RECORD.progress;
-    if (this.inTransaction) this.#remember(word);
+    const word = this.#records.progressWord(record);
+    if (this.inTransaction) this.#journal.append(word);
     this.i32[word] = elements;
   }
 
@@ -298,54 +232,22 @@ export class Arena {
    * ARENA_INVALID, with nothing undone, where the journal names something that no transaction stores to.
    */
   recover(): number {
-    const records = Array.from({ length: RECORD_COUNT }, (_, record) => record);
-    const owner = records.find((record) => this.record(record).phase === PHASE.executing);
+    const owner = this.#records.executing();
     // Without one the journal is that of a transaction that was committed: nothing to undo.
-    if (owner !== undefined) {
+    if (owner >= 0) {
       const count = this.header("journalCount");
       refuse(journalFault(this.i32, count));
-      this.#undo(count);
-      const at = RECORDS_AT + owner * RECORD_WORDS;
-      this.#countDeath(owner, at);
-      this.#forgetAnswers(owner);
-      this.i32[at + RECORD.phase] = PHASE.idle;
+      this.#journal.undoFirst(count);
+      this.#records.died(owner);
     }
     this.#close();
-    for (const record of records) this.#concludeAnswered(record);
-    return owner ?? -1;
-  }
-
-  /** Of a request, or of an entry of the ring; whose other work counts elsewhere, for it is not done again. */
-  #countDeath(owner: number, at: number): void {
-    const i32 = this.i32;
-    if (owner === HOST_RECORD) {
-      if (i32[at + RECORD.ringSlots] === 0) return;
-      if (i32[at + RECORD.diedAt] !== i32[at + RECORD.ringAt]) i32[at + RECORD.deaths] = 0;
-      i32[at + RECORD.diedAt] = i32[at + RECORD.ringAt] as number;
-    }
-    i32[at + RECORD.deaths] = (i32[at + RECORD.deaths] as number) + 1;
-  }
-
-  /** The answers that became known with a record's work, which is committed. */
-  #concludeAnswered(owner: number): void {
-    for (let slot = 0; slot < HOST_RECORD; slot += 1) {
-      const answers = this.i32[RECORDS_AT + owner * RECORD_WORDS + RECORD.answers + (slot >>> 5)] as number;
-      if ((answers & (1 << (slot & 31))) === 0) continue;
-      const at = RECORDS_AT + slot * RECORD_WORDS + RECORD.phase;
-      if (this.i32[at] === PHASE.deferred) this.i32[at] = PHASE.answered;
-    }
-    this.#forgetAnswers(owner);
-  }
-
-  #forgetAnswers(owner: number): void {
-    const at = RECORDS_AT + owner * RECORD_WORDS + RECORD.answers;
-    for (let word = at; word < at + ANSWER_WORDS; word += 1) if (this.i32[word] !== 0) this.i32[word] = 0;
+    this.#records.concludeAnswered();
+    return owner;
   }
 
   /** Store one word (index of 32-bit words in the file), keeping the old one for undo. */
   setWord(word: number, value: number): void {
-    const index = word - this.#dataWord;
-    if (this.#recorded[index] !== this.#transaction) this.#record(word, index);
+    this.#journal.keep(word);
     this.i32[word] = value;
   }
 
@@ -356,38 +258,9 @@ export class Arena {
     this.i32[word] = value;
   }
 
-  #record(word: number, index: number): void {
-    this.#remember(word);
-    this.#recorded[index] = this.#transaction;
-  }
-
-  /** Append a word to the journal, as it is now. */
-  #remember(word: number): void {
-    if (this.#owner < 0) {
-      throw new IoreqdError("STORE_OUTSIDE_TRANSACTION", "device state was changed outside a handler; use host()", {});
-    }
-    const entry = this.#journal + this.#count * 2;
-    this.i32[entry] = word;
-    this.i32[entry + 1] = this.i32[word] as number;
-    this.#count += 1;
-    this.i32[HEADER.journalCount] = this.#count;
-  }
-
-  #undo(count: number): void {
-    for (let entry = this.#journal + (count - 1) * 2; entry >= this.#journal; entry -= 2) {
-      this.i32[this.i32[entry] as number] = this.i32[entry + 1] as number;
-    }
-  }
-
   #close(): void {
     this.#owner = -1;
-    this.#count = 0;
-    this.i32[HEADER.journalCount] = 0;
-    this.#transaction += 1;
-    if (this.#transaction === 0xffff_ffff) {
-      this.#recorded.fill(0);
-      this.#transaction = 1;
-    }
+    this.#journal.close();
   }
 
   // -- stores of other widths, all through setWord ------------------------------------------

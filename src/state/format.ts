@@ -9,6 +9,7 @@
  * reads from another process can tell that there was one meanwhile.
  */
 
+import { IoreqdError } from "../base/errors.js";
 import { MAX_VCPUS, PAGE_SIZE } from "../spec/xen-ioreq.js";
 
 /** Words of the header. */
@@ -134,6 +135,27 @@ export function capacities(dataLength: number, layout: string, reserve: Reserve)
 export function arenaSize(dataLength: number, layout: string, reserve: Reserve = NO_RESERVE): number {
   const capacity = capacities(dataLength, layout, reserve);
   return place(capacity.dataLength, capacity.layoutCapacity).size;
+}
+
+/**
+ * Write the header of a new file, and its layout, into `buffer`, which is all zeroes. The magic number comes last: a file
+ * without it is not an arena. Throws ARENA_TOO_SMALL where the buffer has less than arenaSize() bytes.
+ */
+export function layOut(buffer: ArrayBuffer, dataLength: number, layout: string, reserve: Reserve): void {
+  const capacity = capacities(dataLength, layout, reserve);
+  const at = place(capacity.dataLength, capacity.layoutCapacity);
+  if (buffer.byteLength < at.size) {
+    throw new IoreqdError("ARENA_TOO_SMALL", `arena needs ${at.size} bytes, the buffer has ${buffer.byteLength}`, {
+      size: at.size,
+    });
+  }
+  const text = Buffer.from(layout);
+  const i32 = new Int32Array(buffer);
+  for (const [field, value] of Object.entries({ ...at, ...capacity, version: VERSION, layoutLength: text.length })) {
+    i32[HEADER[field as keyof typeof HEADER]] = value;
+  }
+  new Uint8Array(buffer).set(text, at.layoutAt);
+  Atomics.store(i32, HEADER.magic, MAGIC);
 }
 
 /** What is wrong with the header of a file, or null. */
