@@ -7,6 +7,9 @@ import type { PciTree } from "../src/pci/tree.js";
 import { IOREQ, PAGE_SIZE, STATE } from "../src/spec/xen-ioreq.js";
 import type { Arena } from "../src/state/arena.js";
 
+const { size: SIZE, flags: FLAGS } = IOREQ;
+const ANSWERED = STATE.respReady;
+
 export interface BenchServer {
   readonly engine: Engine;
   /** The page of slots. */
@@ -24,7 +27,7 @@ export function serverOf(tree: PciTree, arena: Arena): BenchServer {
     memory: { read: () => false, write: () => false, invalidate: () => {} },
     counters: new Counters(),
     publish: (slot) => {
-      bytes[slot * IOREQ.size + IOREQ.flags] = STATE.respReady;
+      bytes[slot * SIZE + FLAGS] = ANSWERED;
     },
     notify: () => {},
     guestEvent: () => {},

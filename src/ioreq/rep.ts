@@ -10,6 +10,7 @@
 import { DATA_IS_PTR, DIR_READ, DIRECTION_FLAG, TYPE } from "../spec/xen-ioreq.js";
 import type { Bus, GuestMemory, PostedRequest } from "./bus.js";
 import type { Counters } from "./counters.js";
+import type { WideAccess } from "./wide.js";
 
 /** Xen cuts a request at the end of a page: no more than this many elements of one byte. */
 export const MOST_ELEMENTS = 4096;
@@ -35,10 +36,12 @@ export class RepRequest {
   readonly #moves: boolean;
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
+  readonly #wide: WideAccess;
 
   /** `done`: elements that a process before this one did. */
-  constructor(request: RawRequest, done = 0) {
+  constructor(request: RawRequest, wide: WideAccess, done: number) {
     this.request = request;
+    this.#wide = wide;
     this.done = done;
     this.#isRead = (request.flags & DIR_READ) !== 0;
     this.#inMemory = (request.flags & DATA_IS_PTR) !== 0;
@@ -71,7 +74,7 @@ export class RepRequest {
         this.#deliver(memory, counters);
       } else {
         this.#fetch(memory, counters);
-        this.#write(bus, type, address, width);
+        this.#write(type, address, width);
         if (bus.access.outstanding > 0) return;
       }
       this.#advance(counters);
@@ -105,43 +108,19 @@ export class RepRequest {
   #read(bus: Bus, type: number, address: bigint, width: number): void {
     const hi = Number(BigInt.asIntN(32, address >> 32n));
     const lo = Number(BigInt.asIntN(32, address));
-    this.#view.setBigInt64(0, 0n);
     if (width < 8) {
       this.#view.setInt32(0, bus.read(type, hi, lo, width), true);
-      return;
+      this.#view.setInt32(4, 0, true);
+    } else {
+      this.#view.setInt32(0, this.#wide.read(type, hi, lo), true);
+      this.#view.setInt32(4, this.#wide.high, true);
     }
-    if (!bus.accepts8(type, hi, lo)) {
-      this.#view.setBigInt64(0, -1n);
-      return;
-    }
-    this.#view.setInt32(0, bus.read(type, hi, lo, 4), true);
-    const next = BigInt.asUintN(64, address + 4n);
-    bus.access.position = 4;
-    this.#view.setInt32(
-      4,
-      bus.read(type, Number(BigInt.asIntN(32, next >> 32n)), Number(BigInt.asIntN(32, next)), 4),
-      true,
-    );
-    bus.access.position = 0;
   }
 
-  #write(bus: Bus, type: number, address: bigint, width: number): void {
+  #write(type: number, address: bigint, width: number): void {
     const hi = Number(BigInt.asIntN(32, address >> 32n));
     const lo = Number(BigInt.asIntN(32, address));
-    const dataLo = this.#view.getInt32(0, true);
-    if (width < 8) {
-      bus.write(type, hi, lo, width, dataLo);
-    } else if (bus.accepts8(type, hi, lo)) {
-      bus.write(type, hi, lo, 4, dataLo);
-      const next = BigInt.asUintN(64, address + 4n);
-      bus.write(
-        type,
-        Number(BigInt.asIntN(32, next >> 32n)),
-        Number(BigInt.asIntN(32, next)),
-        4,
-        this.#view.getInt32(4, true),
-      );
-    }
+    this.#wide.writeAny(type, hi, lo, width, this.#view.getInt32(0, true), this.#view.getInt32(4, true));
   }
 
   /** The value just read goes to memory, or is the reply. */

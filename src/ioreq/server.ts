@@ -5,32 +5,25 @@
  *
  * The id is in the state file before the server is enabled, because Xen has no
  * call that lists servers: a process that takes over reads it there, maps the
- * same pages, binds the same channels, and finishes what the slots say.
+ * same pages, binds the same channels, and finishes what the slots say. When
+ * slots are looked at in between is in serve-loop.ts.
  */
 
 import { hasCode, hasErrno, IoreqdError } from "../base/errors.js";
 import type { DomId, EvtchnPort, IoservId } from "../base/ids.js";
-import { sleepThread } from "../base/sleep.js";
 import { Teardown } from "../base/teardown.js";
-import { BUFIOREQ, IOREQ, MAX_VCPUS, STATE, STATE_MASK, WORD } from "../spec/xen-ioreq.js";
+import { BUFIOREQ, MAX_VCPUS } from "../spec/xen-ioreq.js";
 import { type Arena, SERVER_STATE } from "../state/arena.js";
-import type { BufioreqMode, EventChannels, EventPoller, IoreqPages, XenHost } from "../xen/host.js";
+import type { BufioreqMode, EventChannels, IoreqPages, XenHost } from "../xen/host.js";
 import type { Bus, GuestEvent, GuestMemory } from "./bus.js";
 import { Counters } from "./counters.js";
 import { Engine } from "./engine.js";
 import { LeftRequests } from "./left-requests.js";
-import { AdaptivePolling, type PollingOptions } from "./polling.js";
+import type { PollingOptions } from "./polling.js";
+import { Ports } from "./ports.js";
 import { BufferedRing } from "./ring.js";
-
-/**
- * After an event, the next is waited for close by and not in the loop, where a wake-up costs three system calls more;
- * whole milliseconds. The loop gets its turn when it has something to do, and otherwise after so many rounds, so
- * that what handlers left to promises waits for 16 ms at most.
- */
-const SLEEP_CLOSE_MS = 1;
-const ROUNDS_BEFORE_LOOP = 16;
-/** How long a port may stay with a process that has died: Xen hears of its end a moment after we do. */
-const PORT_FREE_MS = 1000;
+import { ServeLoop } from "./serve-loop.js";
+import { Slots } from "./slots.js";
 
 /** With a domain Xen ends its ioreq servers, before the domain itself has gone and while its pages are in use: then ENOENT says so. */
 export const isServerGone = (error: unknown): boolean => hasCode(error, "XEN_DOMAIN_GONE") || hasErrno(error, "ENOENT");
@@ -64,23 +57,16 @@ export class IoreqServer {
   readonly #parts: ServerParts;
   readonly #down = new Teardown();
   readonly #pages: IoreqPages;
-  readonly #u8: Uint8Array;
+  readonly #slots: Slots;
+  readonly #ring: BufferedRing | null;
   readonly #channels: EventChannels;
   readonly #publish: (slot: number, port: EvtchnPort) => number;
-  /** Our port of each vCPU, and back. */
-  readonly #ports: EvtchnPort[] = [];
-  readonly #vcpuOf = new Map<number, number>();
-  readonly #ring: BufferedRing | null;
-  readonly #polling: AdaptivePolling;
-  #ringPort: EvtchnPort | null = null;
-  /** Ports that raised an event and are not unmasked yet. */
-  #masked: EvtchnPort[] = [];
-  #poller: EventPoller | null = null;
+  readonly #ports: Ports;
+  readonly #loop: ServeLoop;
   /** This server was another process's before. */
   readonly takenOver: boolean;
   /** Another process is to go on with it. */
   #leaving = false;
-  #again: NodeJS.Immediate | null = null;
 
   /**
    * Create the server, or take over the one that the arena names; and map its pages. Nothing is served yet.
@@ -106,12 +92,12 @@ export class IoreqServer {
       const ring = arena.header("bufioreqMode") !== BUFIOREQ.off;
       this.#pages = xen.mapIoreqPages(domid, this.id, { ring, vcpus: this.vcpus });
       this.#down.defer("unmap the ioreq pages", () => this.#pages.unmap());
-      this.#u8 = new Uint8Array(this.#pages.ioreq);
+      this.#slots = new Slots(this.#pages.ioreq);
       this.#ring = this.#pages.ring === null ? null : new BufferedRing(this.#pages.ring);
       this.#channels = xen.openEventChannels();
       this.#down.defer("close the event channels", () => this.#channels.close());
       this.#publish = this.#channels.publisher(this.#pages.ioreq);
-      this.#polling = new AdaptivePolling(options.polling, this.vcpus);
+      this.#ports = new Ports(this.#channels, domid, this.takenOver);
       this.engine = new Engine({
         page: this.#pages.ioreq,
         arena,
@@ -119,8 +105,17 @@ export class IoreqServer {
         memory: parts.memory,
         counters: this.counters,
         publish: (slot) => this.#answer(slot),
-        notify: (slot) => this.#channels.notify(this.#ports[slot] as EvtchnPort),
+        notify: (slot) => this.#channels.notify(this.#ports.of(slot)),
         guestEvent: parts.guestEvent,
+      });
+      this.#loop = new ServeLoop({
+        engine: this.engine,
+        ring: this.#ring,
+        channels: this.#channels,
+        ports: this.#ports,
+        counters: this.counters,
+        vcpus: this.vcpus,
+        polling: options.polling,
       });
       if (this.takenOver) this.#resumeRing();
       const how = this.takenOver ? "ioreq server taken over" : "ioreq server created";
@@ -176,20 +171,13 @@ export class IoreqServer {
       this.#onEnd("disable the ioreq server", () => this.#disable());
       // Only now do the slots name their event channels. A request that was posted meanwhile raised an
       // event nobody heard, and binding raises one again.
-      for (let vcpu = 0; vcpu < this.vcpus; vcpu += 1) {
-        const port = this.#bind(this.#slotPort(vcpu));
-        this.#ports.push(port);
-        this.#vcpuOf.set(port, vcpu);
-      }
+      for (let vcpu = 0; vcpu < this.vcpus; vcpu += 1) this.#ports.bindVcpu(this.#slots.evtchn(vcpu) as EvtchnPort);
       const ringPort = this.#ring === null ? null : xen.bufioreqPort(domid, this.id);
-      if (ringPort !== null) this.#ringPort = this.#bind(ringPort);
+      if (ringPort !== null) this.#ports.bindRing(ringPort);
       this.#down.defer("end the watchdog", this.#parts.watch());
       if (this.takenOver) this.#resume();
-      this.#poller = this.#channels.poll(
-        () => this.#onEvents(),
-        (error) => this.#parts.lost(error),
-      );
-      this.#down.defer("stop polling", () => this.#poller?.stop());
+      this.#loop.start((error) => this.#parts.lost(error));
+      this.#down.defer("stop polling", () => this.#loop.stop());
       this.#leaving = false;
       changed("ioreq server enabled", { server: this.id });
     } catch (error) {
@@ -207,9 +195,8 @@ export class IoreqServer {
       this.#undo();
       return;
     }
-    if (this.#again !== null) clearImmediate(this.#again);
-    this.#again = null;
-    if (this.#poller !== null) this.#drain();
+    this.#loop.pause();
+    if (this.#loop.started) this.#loop.drain();
     this.#undo();
     this.#parts.memory.invalidate();
     this.#parts.changed("ioreq server destroyed", { server: this.id });
@@ -218,8 +205,7 @@ export class IoreqServer {
   /** Let go without a word to the guest, whose requests wait for the process that takes over. */
   leave(): void {
     this.#leaving = true;
-    if (this.#again !== null) clearImmediate(this.#again);
-    this.#again = null;
+    this.#loop.pause();
     this.#undo();
     this.#parts.memory.invalidate();
     this.#parts.changed("ioreq server left to the next process", { server: this.id });
@@ -243,118 +229,14 @@ export class IoreqServer {
     }
   }
 
-  /** Throws XEN_PORT_TAKEN when another process has it, and goes on having it. */
-  #bind(remote: EvtchnPort): EvtchnPort {
-    const until = performance.now() + (this.takenOver ? PORT_FREE_MS : 0);
-    for (;;) {
-      try {
-        return this.#channels.bindInterdomain(this.#options.domid, remote);
-      } catch (error) {
-        if (!hasCode(error, "XEN_PORT_TAKEN") || performance.now() > until) throw error;
-        sleepThread(1);
-      }
-    }
-  }
-
-  /** The vCPU's event channel on the domain's side. */
-  #slotPort(vcpu: number): EvtchnPort {
-    return new Uint32Array(this.#pages.ioreq)[vcpu * WORD.perSlot + WORD.evtchn] as EvtchnPort;
-  }
-
-  // -- the loop -------------------------------------------------------------------------------
-
-  /**
-   * What woke us is answered first, by looking at the slots; which ports it was is found out while the
-   * guest goes on already. Then stay close for as long as the guest is busy.
-   */
-  #onEvents(): void {
-    const poller = this.#poller as EventPoller;
-    this.#polling.woken();
-    for (let round = 1; ; round += 1) {
-      if (!this.#lookAround()) this.counters.spurious += 1;
-      this.#takeEvents(poller);
-      // While a turn of polling is due, its own turn will do the rest.
-      if (this.#again !== null || this.#poll()) return;
-      if (round === ROUNDS_BEFORE_LOOP || !poller.sleep(SLEEP_CLOSE_MS)) return;
-    }
-  }
-
-  #takeEvents(poller: EventPoller): void {
-    const count = poller.drain();
-    this.counters.events += count;
-    for (let i = 0; i < count; i += 1) {
-      const port = poller.ports[i] as EvtchnPort;
-      if (!this.#vcpuOf.has(port) && port !== this.#ringPort) this.counters.unknownPorts += 1;
-      this.#masked.push(port);
-    }
-  }
-
-  /** Serve for as long as it pays, then let events come again. Returns whether a further turn is due instead. */
-  #poll(): boolean {
-    this.#again = null;
-    if (this.#polling.run(this.#servePolled)) {
-      this.#again = setImmediate(() => this.#poll());
-      return true;
-    }
-    this.#unmask();
-    return false;
-  }
-
-  readonly #servePolled = (): boolean => {
-    const found = this.#lookAround();
-    if (found) this.counters.polled += 1;
-    return found;
-  };
-
-  /** Unmask, then look once more: that order loses no request. */
-  #unmask(): void {
-    const masked = this.#masked;
-    this.#masked = [];
-    for (const port of masked) this.#channels.unmask(port);
-    this.#lookAround();
-  }
-
-  /**
-   * Serve whatever is ready. What a guest wrote into the ring before it asked must be applied before it is
-   * answered: so the ring is looked at once a request has been seen, not earlier.
-   */
-  #lookAround(): boolean {
-    let found = this.#drainRing();
-    for (let vcpu = 0; vcpu < this.vcpus; vcpu += 1) {
-      if (!this.engine.isReady(vcpu)) continue;
-      this.#drainRing();
-      if (this.engine.serve(vcpu)) found = true;
-    }
-    return found;
-  }
-
-  /** Returns whether there was anything. */
-  #drainRing(): boolean {
-    const ring = this.#ring;
-    if (ring === null || ring.empty) return false;
-    return ring.drain(this.engine) > 0;
-  }
-
   #answer(slot: number): void {
-    if (this.#publish(slot, this.#ports[slot] as EvtchnPort) !== 0) this.counters.notifyErrors += 1;
-  }
-
-  // -- the end --------------------------------------------------------------------------------
-
-  /** Answer everything there is: what is ready, and what a device meant to answer later. */
-  #drain(): void {
-    this.#lookAround();
-    this.engine.abandonLate();
-    for (let vcpu = 0; vcpu < this.vcpus; vcpu += 1) {
-      const state = (this.#u8[vcpu * IOREQ.size + IOREQ.flags] as number) & STATE_MASK;
-      if (state === STATE.ready) this.engine.serve(vcpu);
-    }
+    if (this.#publish(slot, this.#ports.of(slot)) !== 0) this.counters.notifyErrors += 1;
   }
 
   #disable(): void {
     this.#parts.xen.setIoreqServerState(this.#options.domid, this.id, false);
     // What was sent before the server was disabled still wants its answer.
-    if (this.#ports.length === this.vcpus) this.#drain();
+    if (this.#ports.bound === this.vcpus) this.#loop.drain();
   }
 
   #undo(): void {

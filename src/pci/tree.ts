@@ -29,6 +29,8 @@ import type { FunctionPlan, TreePlan } from "./plan.js";
 import type { DeviceRights, PciHost } from "./rights.js";
 import { configDescription } from "./windows.js";
 
+// The compiler knows a constant of this file; a property of one that is imported it looks up, in every access.
+const { pciConfig: CONFIG, pio: PORT } = TYPE;
 /** The last offset of configuration space where 8 bytes end before 2^32. */
 const LAST_OFFSET_8 = 0xffff_fff8;
 
@@ -108,7 +110,7 @@ export class PciTree {
 
   /** Read. Nobody there: all-ones. */
   read(type: number, hi: number, lo: number, width: number): number {
-    if (type === TYPE.pciConfig) {
+    if (type === CONFIG) {
       const fn = this.#directory.at(hi);
       return fn === undefined ? this.#nobody() : fn.readConfig(lo >>> 0, width);
     }
@@ -120,7 +122,7 @@ export class PciTree {
 
   /** Write. Nobody there: nothing happens. */
   write(type: number, hi: number, lo: number, width: number, value: number): void {
-    if (type === TYPE.pciConfig) {
+    if (type === CONFIG) {
       const fn = this.#directory.at(hi);
       if (fn === undefined) this.#nobody();
       else fn.writeConfig(lo >>> 0, width, value);
@@ -135,14 +137,14 @@ export class PciTree {
   /** May an 8-byte access here be made as two of 4? A table can refuse that width. */
   accepts8(type: number, hi: number, lo: number): boolean {
     // Offsets of configuration space don't wrap around to its beginning.
-    if (type === TYPE.pciConfig) return lo >>> 0 <= LAST_OFFSET_8;
+    if (type === CONFIG) return lo >>> 0 <= LAST_OFFSET_8;
     const segment = this.#find(type, hi, lo);
     return segment === null || segment.region.target.accepts(segment.offset(lo), 8);
   }
 
   /** Names for logs. Allocates. */
   describe(type: number, hi: number, lo: number, width: number): Description {
-    if (type === TYPE.pciConfig) {
+    if (type === CONFIG) {
       const fn = this.#directory.at(hi);
       return fn === undefined ? nobodyAt(lo) : configDescription(fn, lo, width);
     }
@@ -161,7 +163,7 @@ export class PciTree {
   }
 
   #find(type: number, hi: number, lo: number): Segment | null {
-    return type === TYPE.pio ? this.#ports.find(hi, lo) : this.#memory.find(hi, lo);
+    return type === PORT ? this.#ports.find(hi, lo) : this.#memory.find(hi, lo);
   }
 
   #nobody(): number {
