@@ -4,10 +4,10 @@
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { IoreqdError } from "../base/errors.js";
+import type { VcpuReport } from "./cpu.js";
 import { findGuest, type GuestProgramFile } from "./guests/index.js";
 import type { SimHost } from "./host.js";
 import { type RoundTrips, roundTripMemory, summarizeRoundTrips } from "./round-trips.js";
-import type { VcpuReport } from "./vcpu.js";
 import type { VcpuPlace } from "./vcpu-interrupts.js";
 import { failureOf, type GuestOutcome, type VcpuOutcome } from "./vcpu-outcome.js";
 import { VcpuSync } from "./vcpu-sync.js";

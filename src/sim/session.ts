@@ -9,13 +9,13 @@ import { IoreqdError, messageOf } from "../base/errors.js";
 import { Teardown } from "../base/teardown.js";
 import type { SimCounters } from "./addon.js";
 import { Command, type CommandExit, isCleanExit } from "./command.js";
+import type { VcpuReport } from "./cpu.js";
 import { DomainStore } from "./domain-store.js";
 import { GuestRun } from "./guest-run.js";
 import { SimHost } from "./host.js";
 import type { SimProblem, SimResult } from "./result.js";
 import type { RoundTrips } from "./round-trips.js";
 import type { SimEvent, SimOptions } from "./run-sim.js";
-import type { VcpuReport } from "./vcpu.js";
 import type { GuestOutcome } from "./vcpu-outcome.js";
 
 const SERVER_TIMEOUT_MS = 30_000;

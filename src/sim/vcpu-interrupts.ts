@@ -3,38 +3,30 @@
 
 import { IoreqdError } from "../base/errors.js";
 import { type Addon, loadAddon, OUT, type SimEventInjection } from "./addon.js";
+import { Cpu, type CpuPlace, type VcpuReport } from "./cpu.js";
 import type { GuestMsi } from "./guest.js";
 import type { SimArch } from "./host.js";
-import { VcpuSync } from "./vcpu-sync.js";
 
-/** What a thread needs to know to be a vCPU; goes to a worker as it is. */
-export interface VcpuPlace {
+/** What a thread needs to know to be a vCPU of a simulated host. */
+export interface VcpuPlace extends CpuPlace {
   readonly host: number;
-  readonly vcpu: number;
-  readonly vcpus: number;
   readonly arch: SimArch;
-  readonly arguments: readonly string[];
-  readonly sync: SharedArrayBuffer;
   readonly roundTrips: SharedArrayBuffer;
-  readonly shared: SharedArrayBuffer;
 }
 
 /** A sleeping vCPU looks this often, in ms, whether the run was ended. */
 const STOP_CHECK_MS = 50;
 const SHUTDOWN_NAMES = ["powered off", "rebooted", "suspended", "crashed"];
 
-export class VcpuInterrupts {
-  readonly id: number;
+export abstract class VcpuInterrupts extends Cpu {
   protected readonly native: Addon = loadAddon();
   protected readonly words = this.native.out;
   protected readonly host: number;
-  protected readonly sync: VcpuSync;
   #interruptsSeen = 0;
 
-  constructor(place: VcpuPlace) {
-    this.id = place.vcpu;
+  constructor(place: VcpuPlace, report: (report: VcpuReport) => void) {
+    super(place, report);
     this.host = place.host;
-    this.sync = new VcpuSync(place.sync);
   }
 
   gsiOf(device: number, pin: number): number {

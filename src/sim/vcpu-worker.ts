@@ -4,8 +4,9 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { IoreqdError } from "../base/errors.js";
 import { loadDefault } from "../base/load-module.js";
+import type { VcpuReport } from "./cpu.js";
 import type { GuestProgram } from "./guest.js";
-import { Vcpu, type VcpuReport } from "./vcpu.js";
+import { Vcpu } from "./vcpu.js";
 import type { VcpuPlace } from "./vcpu-interrupts.js";
 import { failureOf, type VcpuOutcome } from "./vcpu-outcome.js";
 

@@ -6,42 +6,28 @@ import { hex } from "../base/hex.js";
 import { OUT, RESULT, SPACE } from "./addon.js";
 import { runBatch } from "./batch.js";
 import { bdfNumber, cf8Value, ecamAddress } from "./config-address.js";
+import type { VcpuReport } from "./cpu.js";
 import type { Access, Bdf, DmaMemory, GuestVcpu, RepOptions } from "./guest.js";
 import type { SimArch } from "./host.js";
 import { dmaMemoryOf, ramAt } from "./ram.js";
 import { KIND, RoundTripRecorder, type RoundTrips } from "./round-trips.js";
 import { VcpuInterrupts, type VcpuPlace } from "./vcpu-interrupts.js";
 
-export interface VcpuReport {
-  readonly kind: "step" | "log";
-  readonly vcpu: number;
-  readonly text: string;
-  readonly detail: Readonly<Record<string, unknown>>;
-}
-
 const CF8 = 0xcf8;
 const CFC = 0xcfc;
 
 export class Vcpu extends VcpuInterrupts implements GuestVcpu {
-  readonly vcpus: number;
   readonly arch: SimArch;
-  readonly arguments: readonly string[];
-  readonly shared: SharedArrayBuffer;
   readonly ram: Uint8Array;
   readonly ramView: DataView;
   readonly dmaMemory: DmaMemory;
   readonly #recorder: RoundTripRecorder;
-  readonly #report: (report: VcpuReport) => void;
   #answered = false;
 
   constructor(place: VcpuPlace, report: (report: VcpuReport) => void) {
-    super(place);
-    this.vcpus = place.vcpus;
+    super(place, report);
     this.arch = place.arch;
-    this.arguments = place.arguments;
-    this.shared = place.shared;
     this.#recorder = new RoundTripRecorder(place.roundTrips, place.vcpu);
-    this.#report = report;
     this.ram = new Uint8Array(this.native.ram(place.host));
     this.ramView = new DataView(this.ram.buffer);
     this.dmaMemory = dmaMemoryOf(this.ram);
@@ -51,29 +37,11 @@ export class Vcpu extends VcpuInterrupts implements GuestVcpu {
     return this.#answered;
   }
 
-  in8(port: number): number {
-    return this.in(port, 1);
-  }
-  in16(port: number): number {
-    return this.in(port, 2);
-  }
-  in32(port: number): number {
-    return this.in(port, 4);
-  }
   in(port: number, width: 1 | 2 | 4): number {
     this.#access(SPACE.pio, false, port, width, 0, 0, isConfigData(port) ? KIND.configRead : KIND.pioRead);
     return this.words[OUT.lo] as number;
   }
 
-  out8(port: number, value: number): void {
-    this.out(port, 1, value);
-  }
-  out16(port: number, value: number): void {
-    this.out(port, 2, value);
-  }
-  out32(port: number, value: number): void {
-    this.out(port, 4, value);
-  }
   out(port: number, width: 1 | 2 | 4, value: number): void {
     this.#access(SPACE.pio, true, port, width, value, 0, isConfigData(port) ? KIND.configWrite : KIND.pioWrite);
   }
@@ -202,18 +170,6 @@ export class Vcpu extends VcpuInterrupts implements GuestVcpu {
     const result = this.native.rawBuffered(this.host, ioreq);
     this.#finish(result, null, 0);
     return result === RESULT.handled;
-  }
-
-  barrier(): void {
-    this.sync.barrier(this.vcpus);
-  }
-
-  step(text: string, detail: Readonly<Record<string, unknown>> = {}): void {
-    this.#report({ kind: "step", vcpu: this.id, text, detail });
-  }
-
-  log(text: string, detail: Readonly<Record<string, unknown>> = {}): void {
-    this.#report({ kind: "log", vcpu: this.id, text, detail });
   }
 
   get lastNs(): number {

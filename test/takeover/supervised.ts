@@ -9,9 +9,9 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout } from "node:timers/promises";
 import { inspectDomain } from "../../src/cli/inspect.js";
+import type { VcpuReport } from "../../src/sim/cpu.js";
 import { GuestRun } from "../../src/sim/guest-run.js";
 import { SIM_DOMID, SimHost } from "../../src/sim/host.js";
-import type { VcpuReport } from "../../src/sim/vcpu.js";
 import { type Finished, PROGRAM } from "../support/ioreqd.js";
 
 export type LogLine = Record<string, unknown>;

@@ -4,8 +4,8 @@
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { IoreqdError, messageOf } from "../../../src/base/errors.js";
+import type { VcpuReport } from "../../../src/sim/cpu.js";
 import type { DmaMemory } from "../../../src/sim/guest.js";
-import type { VcpuReport } from "../../../src/sim/vcpu.js";
 import { failureOf, type GuestOutcome, type VcpuOutcome } from "../../../src/sim/vcpu-outcome.js";
 import { VcpuSync } from "../../../src/sim/vcpu-sync.js";
 import { handledMemory } from "./lines.js";

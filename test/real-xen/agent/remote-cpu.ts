@@ -3,22 +3,16 @@
 
 import { IoreqdError } from "../../../src/base/errors.js";
 import { bdfNumber } from "../../../src/sim/config-address.js";
+import { Cpu, type CpuPlace, type VcpuReport } from "../../../src/sim/cpu.js";
 import type { Access, Bdf, DmaMemory, GuestCpu, RepOptions } from "../../../src/sim/guest.js";
-import type { VcpuReport } from "../../../src/sim/vcpu.js";
-import { VcpuSync } from "../../../src/sim/vcpu-sync.js";
 import { Lines } from "./lines.js";
 import { type Mailbox, MailboxCaller } from "./mailbox.js";
 import { decodeSeries, resultsOf } from "./protocol.js";
 
-/** What a thread needs to know to be a vCPU; goes to a worker as it is. */
-export interface RemotePlace {
-  readonly vcpu: number;
-  readonly vcpus: number;
-  readonly arguments: readonly string[];
+/** What a thread needs to know to be a vCPU of a guest on a real Xen. */
+export interface RemotePlace extends CpuPlace {
   readonly dmaMemory: DmaMemory;
   readonly mailbox: Mailbox;
-  readonly sync: SharedArrayBuffer;
-  readonly shared: SharedArrayBuffer;
   /** For Lines. */
   readonly handled: SharedArrayBuffer;
 }
@@ -34,52 +28,23 @@ const address = (value: number): string => {
   throw new IoreqdError("BAD_VALUE", `address ${value}: a whole number from 0 is possible`, { value });
 };
 
-export class RemoteCpu implements GuestCpu {
-  readonly id: number;
-  readonly vcpus: number;
+export class RemoteCpu extends Cpu implements GuestCpu {
   readonly arch = "x86";
-  readonly arguments: readonly string[];
   readonly dmaMemory: DmaMemory;
-  readonly shared: SharedArrayBuffer;
   readonly #caller: MailboxCaller;
-  readonly #sync: VcpuSync;
   readonly #lines: Lines;
-  readonly #report: (report: VcpuReport) => void;
 
   constructor(place: RemotePlace, report: (report: VcpuReport) => void) {
-    this.id = place.vcpu;
-    this.vcpus = place.vcpus;
-    this.arguments = place.arguments;
+    super(place, report);
     this.dmaMemory = place.dmaMemory;
-    this.shared = place.shared;
     this.#caller = new MailboxCaller(place.mailbox);
-    this.#sync = new VcpuSync(place.sync);
-    this.#report = report;
     this.#lines = new Lines(this, (operations) => this.#request(operations), place.handled);
   }
 
-  in8(port: number): number {
-    return this.in(port, 1);
-  }
-  in16(port: number): number {
-    return this.in(port, 2);
-  }
-  in32(port: number): number {
-    return this.in(port, 4);
-  }
   in(port: number, width: 1 | 2 | 4): number {
     return this.#number(`in ${width} ${address(port)}`);
   }
 
-  out8(port: number, value: number): void {
-    this.out(port, 1, value);
-  }
-  out16(port: number, value: number): void {
-    this.out(port, 2, value);
-  }
-  out32(port: number, value: number): void {
-    this.out(port, 4, value);
-  }
   out(port: number, width: 1 | 2 | 4, value: number): void {
     this.#run(`out ${width} ${address(port)} ${digits(value)}`);
   }
@@ -152,18 +117,6 @@ export class RemoteCpu implements GuestCpu {
     return this.#lines.wait(gsi, level, timeoutMs);
   }
 
-  barrier(): void {
-    this.#sync.barrier(this.vcpus);
-  }
-
-  step(text: string, detail: Readonly<Record<string, unknown>> = {}): void {
-    this.#report({ kind: "step", vcpu: this.id, text, detail });
-  }
-
-  log(text: string, detail: Readonly<Record<string, unknown>> = {}): void {
-    this.#report({ kind: "log", vcpu: this.id, text, detail });
-  }
-
   #rep(name: string, width: number, a: number, b: number, count: number, { backwards }: RepOptions): number {
     if (count === 0) return 0;
     const operands = [a, b, count].map(address).join(" ");
@@ -186,7 +139,7 @@ export class RemoteCpu implements GuestCpu {
   }
 
   #request(operations: readonly string[]): string[] {
-    this.#sync.throwIfStopped();
+    this.sync.throwIfStopped();
     return resultsOf(this.#caller.call(operations.join(";")), operations);
   }
 }

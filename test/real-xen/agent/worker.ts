@@ -3,8 +3,8 @@
 
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { IoreqdError } from "../../../src/base/errors.js";
+import type { VcpuReport } from "../../../src/sim/cpu.js";
 import type { GuestCpu } from "../../../src/sim/guest.js";
-import type { VcpuReport } from "../../../src/sim/vcpu.js";
 import { failureOf, type VcpuOutcome } from "../../../src/sim/vcpu-outcome.js";
 import { RemoteCpu, type RemotePlace } from "./remote-cpu.js";
 
