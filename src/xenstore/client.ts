@@ -64,12 +64,6 @@ export class XenStore extends XenStoreNodes {
     return wordsOf(payload)[0] === "T";
   }
 
-  /** /local/domain/DOMID, also for a domain that is not there. */
-  async domainPath(domid: number): Promise<string> {
-    const payload = await this.request(XS.getDomainPath, [String(domid)], `ask for the path of domain ${domid}`);
-    return wordsOf(payload)[0] ?? "";
-  }
-
   /**
    * Others see all that `work` did, at its end, or nothing of it when it throws. Where others changed what it has
    * looked at or written, it is done again from the start: so it does nothing but use its argument, and waits

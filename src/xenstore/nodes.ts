@@ -45,20 +45,6 @@ export class XenStoreNodes {
     }
   }
 
-  /**
-   * Who may do what. The first names the owner and what all others may do, each other one a domain and what it
-   * may: "n0" owner is domain 0 and nobody else has access, "r5" domain 5 may read, "w5" write, "b5" both.
-   */
-  async setPermissions(path: string, permissions: readonly string[]): Promise<void> {
-    await this.request(XS.setPerms, [path, ...permissions], `set the permissions of ${path}`);
-  }
-
-  /** Null: there is no such node. */
-  async permissions(path: string): Promise<string[] | null> {
-    const payload = await unlessAbsent(this.request(XS.getPerms, [path], `get the permissions of ${path}`));
-    return payload === null ? null : wordsOf(payload);
-  }
-
   /** `words`: none has a NUL, which would make it two. `data` stands behind the last, without a NUL. */
   protected async request(
     type: number,

@@ -94,16 +94,16 @@ async function using(path: string, act: (store: XenStore) => Promise<void>): Pro
   store.close();
 }
 
-/** One call of those that only toolstacks make. Returns its answer. */
-async function ask(path: string, type: number, ...words: string[]): Promise<string> {
+/** One call of those that our client has no use for. Returns the words of its answer; rejects with the error's name. */
+export async function ask(path: string, type: number, ...words: string[]): Promise<string[]> {
   const socket = connect(path);
   socket.write(encode(type, 1, strings(...words)));
   const reader = new MessageReader();
   for await (const chunk of socket) {
     for (const message of reader.push(chunk as Buffer)) {
-      const [answer = ""] = wordsOf(message.payload);
-      if (message.type === XS.error) throw new Error(`call ${type} of xenstored: ${answer}`);
+      const answer = wordsOf(message.payload);
       socket.destroy();
+      if (message.type === XS.error) throw new Error(`call ${type} of xenstored: ${answer[0]}`);
       return answer;
     }
   }
