@@ -14,10 +14,11 @@ import { openAdapter } from "../xen/ffi/index.js";
 import type { XenHost } from "../xen/host.js";
 import { NativeXen } from "../xen/native.js";
 import type { XenStore } from "../xenstore/client.js";
+import { stateDirOf } from "./state-dir.js";
 import { StateFile } from "./state-file.js";
 
 export interface AbandonFlags {
-  stateDir: string;
+  stateDir?: string;
 }
 
 /** Prints what was done. Throws DOMAIN_SERVED while a process serves the guest, NOTHING_LEFT, what XenHost throws. */
@@ -26,7 +27,7 @@ export async function abandon(number: number, flags: AbandonFlags): Promise<void
   const ffi = openAdapter();
   const down = new Teardown();
   try {
-    const state = new StateFile(ffi, { stateDir: flags.stateDir, domid }, down);
+    const state = new StateFile(ffi, { stateDir: stateDirOf(flags), domid }, down);
     state.keep = true;
     const arena = state.left();
     if (arena === null) {

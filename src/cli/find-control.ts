@@ -4,18 +4,17 @@
 import { IoreqdError } from "../base/errors.js";
 import { domId } from "../base/ids.js";
 import { resolveGuest } from "../launch/guest.js";
-import { hostSettings } from "../launch/settings.js";
 import { openStore } from "../launch/store.js";
-import { DEFAULT_STATE_DIR } from "./gather.js";
+import { stateDirOf } from "./state-dir.js";
 import { controlPath } from "./state-file.js";
 
 /** By number also without xenstore: then it is not asked whether there is such a guest, for there may be a socket. */
 export async function findControl(
   guest: string,
-  { stateDir }: { stateDir?: string },
+  flags: { stateDir?: string },
 ): Promise<{ domid: number; path: string }> {
   const domid = /^\d+$/.test(guest) ? domId(Number(guest)) : await domidOf(guest);
-  return { domid, path: controlPath(stateDir ?? hostSettings().stateDir ?? DEFAULT_STATE_DIR, domid) };
+  return { domid, path: controlPath(stateDirOf(flags), domid) };
 }
 
 async function domidOf(name: string): Promise<number> {

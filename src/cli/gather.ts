@@ -19,6 +19,7 @@ import type { BufioreqMode } from "../xen/host.js";
 import type { XenStore } from "../xenstore/client.js";
 import { DEFAULT_DEATHS } from "./blame.js";
 import type { SessionOptions } from "./session.js";
+import { DEFAULT_STATE_DIR } from "./state-dir.js";
 import { DEFAULT_WATCHDOG_MS } from "./watchdog.js";
 
 /** As commander gives them; what is undefined comes from config files, then from the defaults. */
@@ -46,8 +47,6 @@ export interface RunPlan {
   readonly log: LogOptions;
   readonly ffi: AdapterName;
 }
-
-export const DEFAULT_STATE_DIR = "/run/ioreqd";
 
 /** Nothing is created yet. Throws IoreqdError for whatever the operator got wrong, `devices` of what it gives for those. */
 export async function gather(flags: RunFlags): Promise<RunPlan> {

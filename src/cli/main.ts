@@ -34,6 +34,12 @@ export function program(exit: (code: number) => void): Command {
     .showSuggestionAfterError()
     .showHelpAfterError("(ioreqd --help tells more)");
 
+  /** For whoever looks for a guest that another process serves, or served. */
+  const stateDir = [
+    "--state-dir <dir>",
+    "where the directory of each domain is (default: that of ioreqd.conf, or /run/ioreqd)",
+  ] as const;
+
   ioreqd
     .command("run")
     .description("serve a guest until it ends, or SIGTERM")
@@ -99,7 +105,7 @@ export function program(exit: (code: number) => void): Command {
     .command("abandon")
     .description("end what a dead process left: the guest goes on without its devices, which read as all ones")
     .argument("<domid>", "the guest's domain id", domidArgument)
-    .option("--state-dir <dir>", "where the directory of each domain is", "/run/ioreqd")
+    .option(...stateDir)
     .action(async (domid: number, flags) => (await import("./abandon.js")).abandon(domid, flags));
 
   // For bin/ioreqd-dm.
@@ -146,11 +152,12 @@ export function program(exit: (code: number) => void): Command {
     .command("inspect")
     .description("print the registers of a running guest's devices")
     .argument("<domid>", "the guest's domain id", domidArgument)
-    .option("--state-dir <dir>", "where the state files are", "/run/ioreqd")
+    .option(...stateDir)
     .option("--json", "as one object")
-    .action(async (domid: number, flags: { stateDir: string; json?: boolean }) => {
+    .action(async (domid: number, flags: { stateDir?: string; json?: boolean }) => {
       const { inspectDomain, formatInspection } = await import("./inspect.js");
-      const inspection = inspectDomain(flags.stateDir, domid);
+      const { stateDirOf } = await import("./state-dir.js");
+      const inspection = inspectDomain(stateDirOf(flags), domid);
       print(flags.json === true ? JSON.stringify(inspection) : formatInspection(inspection));
     });
 
@@ -160,12 +167,11 @@ export function program(exit: (code: number) => void): Command {
       "have a new process go on with a guest: another program, changed devices; the guest waits for milliseconds",
     )
     .argument("<domid>", "the guest's domain id, or its name")
-    .option("--state-dir <dir>", "where the directory of each domain is (default: /run/ioreqd)")
+    .option(...stateDir)
     .action(async (guest: string, flags) => (await import("./reload.js")).reload(guest, flags));
 
   const device = ioreqd.command("device").description("add devices to a guest that runs, remove, revive and list them");
   const served = ["<domid>", "the guest's domain id, or its name"] as const;
-  const stateDir = ["--state-dir <dir>", "where the directory of each domain is (default: /run/ioreqd)"] as const;
   device
     .command("add")
     .description("make a device; the guest finds it when it scans its bus again")

@@ -18,8 +18,9 @@ import { SdNotify } from "../xen/sd-notify.js";
 import { confine } from "./confine.js";
 import type { Reloading } from "./control-commands.js";
 import { Ending } from "./ending.js";
-import { DEFAULT_STATE_DIR, gather, type RunFlags } from "./gather.js";
+import { gather, type RunFlags } from "./gather.js";
 import { functionSummary, Session } from "./session.js";
+import { stateDirOf } from "./state-dir.js";
 import { statePath } from "./state-file.js";
 import { Predecessor, rehearse, Successor } from "./successor.js";
 import { version } from "./version.js";
@@ -43,8 +44,8 @@ export async function run(flags: RunFlags, begun: (session: Session) => () => vo
 }
 
 /** The guest ended while no process served it: the unit, which was to start the next one, abandons it. */
-function wasServed({ domid, stateDir = DEFAULT_STATE_DIR }: RunFlags): boolean {
-  return domid !== undefined && existsSync(statePath(stateDir, domid));
+function wasServed(flags: RunFlags): boolean {
+  return flags.domid !== undefined && existsSync(statePath(stateDirOf(flags), flags.domid));
 }
 
 async function serve(

@@ -184,3 +184,23 @@ test("a process that finds its guest ended meanwhile says so and ends well, and 
     expect(existsSync(join(launched.stateDir, String(SIM_DOMID)))).toBe(false);
     expect(launched.store.values(NODE)).toEqual({});
   }));
+
+test("inspect, abandon and the next process look where ioreqd.conf says that state is", () =>
+  withLaunched(async (launched) => {
+    const domid = String(SIM_DOMID);
+    const stateDir = join(launched.stateDir, "elsewhere");
+    launched.configure({ stateDir });
+    expect(await launched.deviceModel("-ioreqd", "counter")).toMatchObject({ status: 0 });
+    expect(existsSync(join(stateDir, domid, "state"))).toBe(true);
+    const inspected = await launched.ioreqd("inspect", domid);
+    expect(inspected).toMatchObject({ status: 0, stdout: expect.stringContaining("counter") as string });
+    process.kill(Number(launched.key("pid")), "SIGKILL");
+    launched.store.release(SIM_DOMID);
+    launched.host.destroyDomain();
+    expect(await launched.ioreqd("run", "--domid", domid)).toMatchObject({
+      status: 0,
+      stderr: expect.stringContaining("it was served before") as string,
+    });
+    expect(await launched.ioreqd("abandon", domid)).toMatchObject({ status: 0 });
+    expect(existsSync(join(stateDir, domid))).toBe(false);
+  }));
