@@ -8,6 +8,7 @@ import os from "node:os";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { Dom0 } from "./lab/dom0.js";
+import { failureSummary } from "./lab/failures.js";
 import { labFiles, programOf } from "./lab/lab-files.js";
 
 let scratch: string;
@@ -119,3 +120,10 @@ async function eventually<T>(attempt: () => Promise<T>): Promise<T> {
     }
   }
 }
+
+test("what failed is said again at the end: suite, test, what was expected and what came, without the stack", () => {
+  const why =
+    "\u001b[31mexpect(received).toBe(expected)\u001b[39m\n\nExpected: 1\nReceived: 2\n    at Object.<anonymous> (x.js:1:1)";
+  const summary = failureSummary([{ file: "/dist/test/real-xen/xl.xen.js", failures: [{ test: "by hand", why }] }]);
+  expect(summary).toBe("FAIL xl: by hand\n     expect(received).toBe(expected)\n     Expected: 1\n     Received: 2");
+});

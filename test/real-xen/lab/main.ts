@@ -8,6 +8,7 @@ import { bootLab, currentLab, type Lab, reuseLab } from "./boot.js";
 import { RELEASES } from "./debian.js";
 import { dom0Image } from "./dom0-image.js";
 import { evidence } from "./evidence.js";
+import { failedSuites, failureSummary } from "./failures.js";
 import { guestDisk } from "./guest-image.js";
 import { guestModules } from "./guest-modules.js";
 import { LOGS, ROOT } from "./lab-files.js";
@@ -106,11 +107,13 @@ async function finish(options: Options, lab: Lab | null, passed: boolean, aborte
   // Without a lab of ours there may still be one that boots: it ends with this process.
   if (lab === null) return;
   const gone = lab.dom0.ended !== null;
+  const failures = passed ? "" : failureSummary(failedSuites(lab.dom0.files));
   if (!passed && !gone) process.stderr.write(`${evidence(lab.dom0.files)}\n`);
   if ((options.keep || options.reuse) && !aborted && !gone) {
     lab.keep();
     if (options.keep) process.stdout.write(KEPT);
   } else await lab.stop();
+  if (failures !== "") process.stderr.write(`${failures}\n`);
   step(passed ? "passed" : `failed; logs are in ${path.relative(process.cwd(), options.logs)}`);
 }
 

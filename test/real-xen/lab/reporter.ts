@@ -11,6 +11,7 @@ import type {
   TestContext,
   TestResult,
 } from "@jest/reporters";
+import type { FailedSuite } from "./failures.js";
 import { labDirectory, labFiles } from "./lab-files.js";
 import { step } from "./progress.js";
 
@@ -37,7 +38,15 @@ export default class LabReporter implements Partial<Reporter> {
 
   onRunComplete(_contexts: Set<TestContext>, { testResults }: AggregatedResult): void {
     step(`${this.#passed} passed, ${this.#failed} failed`);
-    const failed = testResults.filter(({ numFailingTests, testExecError }) => numFailingTests > 0 || testExecError);
-    writeFileSync(labFiles(labDirectory()).failed, JSON.stringify(failed.map(({ testFilePath }) => testFilePath)));
+    const failed = testResults.flatMap((suite): FailedSuite[] => {
+      const tests = suite.testResults.filter(({ status }) => status === "failed");
+      const failures = tests.map(({ fullName, failureMessages }) => ({
+        test: fullName,
+        why: failureMessages.join("\n"),
+      }));
+      if (suite.testExecError) failures.push({ test: "(outside of its tests)", why: suite.failureMessage ?? "" });
+      return failures.length === 0 ? [] : [{ file: suite.testFilePath, failures }];
+    });
+    writeFileSync(labFiles(labDirectory()).failed, JSON.stringify(failed));
   }
 }

@@ -2,9 +2,10 @@
 /** The suites, run by jest in a process of its own and one after the other: there is one machine. */
 
 import { spawn } from "node:child_process";
-import { existsSync, readFileSync, rmSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import path from "node:path";
 import type { Dom0 } from "./dom0.js";
+import { failedSuites } from "./failures.js";
 import { ROOT } from "./lab-files.js";
 import { step } from "./progress.js";
 
@@ -23,7 +24,7 @@ export async function runSuites(dom0: Dom0, only: string | undefined, signal: Ab
   for (let left = TRIES; ; left -= 1) {
     const before = tripleFaults(dom0);
     if (await runJest(dom0, suites, signal)) return true;
-    suites = failedSuites(dom0);
+    suites = failedSuites(dom0.files).map(({ file }) => file);
     if (left === 1 || suites.length === 0 || tripleFaults(dom0) === before) return false;
     const names = suites.map((file) => path.basename(file, ".js"));
     step(`a guest ended by a triple fault meanwhile: once more ${names.join(", ")}`);
@@ -33,11 +34,6 @@ export async function runSuites(dom0: Dom0, only: string | undefined, signal: Ab
 /** How often a guest has ended that way, by Xen's console. */
 function tripleFaults(dom0: Dom0): number {
   return readFileSync(dom0.files.serial, "latin1").match(/d\d+v\d+ Triple fault/g)?.length ?? 0;
-}
-
-/** What the reporter wrote down (reporter.ts). */
-function failedSuites(dom0: Dom0): string[] {
-  return existsSync(dom0.files.failed) ? (JSON.parse(readFileSync(dom0.files.failed, "utf8")) as string[]) : [];
 }
 
 function runJest(dom0: Dom0, patterns: readonly string[], signal: AbortSignal): Promise<boolean> {
