@@ -26,7 +26,12 @@ const KEEPER_MS = 20_000;
 const POLL_MS = 50;
 
 /** Boots, and waits for systemd to have started everything. `logs`: where the keeper leaves them. */
-export async function bootLab(image: Dom0Image, logs: string, step: (what: string) => void): Promise<Lab> {
+export async function bootLab(
+  image: Dom0Image,
+  dom0Cpus: number,
+  logs: string,
+  step: (what: string) => void,
+): Promise<Lab> {
   const other = await currentLab();
   if (other !== null) {
     other.close();
@@ -38,7 +43,7 @@ export async function bootLab(image: Dom0Image, logs: string, step: (what: strin
   for (const name of [files.consoles, files.transfer]) mkdirSync(name, { recursive: true });
   // For guests that boot without firmware.
   copyFileSync(image.vmlinuz, path.join(files.share, "vmlinuz"));
-  writeFileSync(files.plan, JSON.stringify(qemuArguments(image, files)));
+  writeFileSync(files.plan, JSON.stringify(qemuArguments(image, files, dom0Cpus)));
   // A group of its own: Ctrl-C is for us, and we tell the keeper by closing its input.
   const keeper = spawn(process.execPath, [programOf("keeper.js"), directory, logs], {
     stdio: ["pipe", "inherit", "inherit"],

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** Commands and files in dom0 of a running lab. */
 
-import { copyFileSync, mkdirSync, rmSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import net from "node:net";
 import path from "node:path";
 import { IoreqdError } from "../../../src/base/errors.js";
@@ -67,6 +67,12 @@ export class Dom0 {
       });
       socket.once("connect", () => resolve(new Dom0(files, socket)));
     });
+  }
+
+  /** The last processor of the machine: the others are dom0's (qemu.ts). */
+  get guestCpu(): number {
+    const plan = JSON.parse(readFileSync(this.files.plan, "utf8")) as string[];
+    return Number(plan[plan.indexOf("-smp") + 1]) - 1;
   }
 
   /**

@@ -33,15 +33,15 @@ const LOOK_MS = 10_000;
 const DEAD_LOOKS = 3;
 const MOST_TRIES = 5;
 
-/** The text of the guest's config for xl. */
-export function xlConfig(config: GuestConfig): string {
+/** The text of the guest's config for xl. `cpu`: the processor that guests have. */
+export function xlConfig(config: GuestConfig, cpu: number): string {
   const { name, vcpus = 1, memoryMb = 256, lines = [], deviceModelArgs = [] } = config;
   const disk = ["-drive", `if=none,id=boot,file=${config.disk ?? GUEST_DISK},format=raw,readonly=on`];
   const args = [...disk, "-device", "virtio-blk-pci,drive=boot,addr=0x8,bootindex=0", ...deviceModelArgs];
   return [
     ...[`name = "${name}"`, 'type = "hvm"', `memory = ${memoryMb}`, `vcpus = ${vcpus}`, 'boot = "c"'],
     // A processor that runs dom0 and HVM guests in turn ends every second guest with a triple fault under TCG.
-    'cpus = "1"',
+    `cpus = "${cpu}"`,
     // Under TCG Xen must not intercept RDTSC: see docs/real-xen.md.
     ...['tsc_mode = "native"', 'vga = "none"', "vnc = 0", "sdl = 0", "usb = 0", "nographic = 1"],
     ...['on_poweroff = "destroy"', 'on_reboot = "destroy"', 'on_crash = "preserve"'],
@@ -70,7 +70,7 @@ export class Guest {
 
   static async create(dom0: Dom0, config: GuestConfig): Promise<Guest> {
     const place = `/var/tmp/${config.name}.cfg`;
-    await dom0.sh(`printf %s ${quote(xlConfig(config))} > ${quote(place)}`);
+    await dom0.sh(`printf %s ${quote(xlConfig(config, dom0.guestCpu))} > ${quote(place)}`);
     const log = consoleLog(dom0, config.name);
     const before = existsSync(log) ? readFileSync(log).length : 0;
     await dom0.sh(`xl create ${config.paused ? "-p " : ""}${quote(place)}`, { timeoutMs: BOOT_MS });

@@ -25,6 +25,7 @@ const USAGE = `npm run test:xen -- [OPTION…]
   --reuse           use the lab that runs already: end its guests, install ioreqd anew, run the suites
   --no-suites       boot and install only
   --stop            end the lab of this clone
+  --dom0-cpus N     processors of dom0 (1); guests have one more
   --logs DIR        where logs go (${path.relative(ROOT, LOGS)})
   --minutes N       give up after so long (30)
 `;
@@ -43,6 +44,7 @@ const OPTIONS = {
   reuse: { type: "boolean", default: false },
   "no-suites": { type: "boolean", default: false },
   stop: { type: "boolean", default: false },
+  "dom0-cpus": { type: "string", default: "1" },
   logs: { type: "string", default: LOGS },
   minutes: { type: "string", default: "30" },
   help: { type: "boolean", default: false },
@@ -56,7 +58,10 @@ function optionsOf(args: readonly string[]) {
   const minutes = Number(values.minutes);
   if (release === undefined) throw new IoreqdError("LAB_OPTION_INVALID", `--debian ${values.debian}: 12 or 13`);
   if (!(minutes > 0)) throw new IoreqdError("LAB_OPTION_INVALID", `--minutes ${values.minutes}: a number above 0`);
-  return { ...values, release, minutes, logs: path.resolve(values.logs) };
+  const dom0Cpus = Number(values["dom0-cpus"]);
+  if (!Number.isInteger(dom0Cpus) || dom0Cpus < 1 || dom0Cpus > 8)
+    throw new IoreqdError("LAB_OPTION_INVALID", `--dom0-cpus ${values["dom0-cpus"]}: 1 to 8`);
+  return { ...values, release, minutes, dom0Cpus, logs: path.resolve(values.logs) };
 }
 
 async function main(): Promise<number> {
@@ -88,7 +93,7 @@ async function run(options: Options): Promise<boolean> {
       await prerequisites(options.install, step);
       const [image, packaged] = await Promise.all([dom0Image(options.release, step), preparePackage(step)]);
       const guest = await guestDisk(image, await guestModules(options.release, image, step), step);
-      lab = options.reuse ? await reuseLab(options.logs) : await bootLab(image, options.logs, step);
+      lab = options.reuse ? await reuseLab(options.logs) : await bootLab(image, options.dom0Cpus, options.logs, step);
       await installPackage(lab.dom0, packaged, step);
       await lab.dom0.put(guest.plain, GUEST_DISK);
       await lab.dom0.put(guest.native, NATIVE_DISK);
