@@ -7,74 +7,72 @@
 import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { type ParseError, parse, printParseErrorCode } from "jsonc-parser";
-import { z } from "zod";
+import * as v from "valibot";
 import { IoreqdError, messageOf } from "../base/errors.js";
+import { integer } from "../base/schema.js";
 import { didYouMean } from "../base/suggest.js";
 import { FORMATS } from "../observe/log.js";
 import { ADAPTERS } from "../xen/ffi/index.js";
 import { COMMON, type DeviceSpec, parseDeviceSpec } from "./device-spec.js";
 
-const device = z.union([
-  z.string(),
-  z.strictObject({
-    device: z.string(),
-    addr: z.string().optional(),
-    id: z.string().optional(),
-    bus: z.string().optional(),
-    romfile: z.string().optional(),
-    options: z.record(z.string(), z.union([z.string(), z.number()])).optional(),
+const device = v.union([
+  v.string(),
+  v.strictObject({
+    device: v.string(),
+    addr: v.optional(v.string()),
+    id: v.optional(v.string()),
+    bus: v.optional(v.string()),
+    romfile: v.optional(v.string()),
+    options: v.optional(v.record(v.string(), v.union([v.string(), v.number()]))),
   }),
 ]);
 
 /** A guest-physical address: a number, or text such as "0xe0000000". */
-const address = z.union([
-  z.int().min(0),
-  z
-    .string()
-    .regex(/^0x[0-9a-f]+$/i, "a number, or text like 0xe0000000")
-    .transform(Number),
+const address = v.union([
+  integer(0, Number.MAX_SAFE_INTEGER),
+  v.pipe(v.string(), v.regex(/^0x[0-9a-f]+$/i, "a number, or text like 0xe0000000"), v.transform(Number)),
 ]);
 
 /** See src/pci/windows.ts, which checks that they fit. */
-const hostBridge = z.strictObject({
-  segment: z.int().min(0).max(0xffff).optional(),
-  bus: z.int().min(0).max(0xff).optional(),
-  ecam: z
-    .strictObject({
+const hostBridge = v.strictObject({
+  segment: v.optional(integer(0, 0xffff)),
+  bus: v.optional(integer(0, 0xff)),
+  ecam: v.optional(
+    v.strictObject({
       base: address,
-      firstBus: z.int().min(0).max(255).optional(),
-      buses: z.int().min(1).max(256).optional(),
-      claim: z.enum(["functions", "window"]).optional(),
-      delivery: z.enum(["native", "translated"]).optional(),
-    })
-    .optional(),
-  aperture: z.strictObject({ base: address, size: z.int().optional() }).optional(),
+      firstBus: v.optional(integer(0, 255)),
+      buses: v.optional(integer(1, 256)),
+      claim: v.optional(v.picklist(["functions", "window"])),
+      delivery: v.optional(v.picklist(["native", "translated"])),
+    }),
+  ),
+  aperture: v.optional(v.strictObject({ base: address, size: v.optional(v.pipe(v.number(), v.integer())) })),
 });
 
-export const configSchema = z.strictObject({
-  domid: z.int().min(0).max(0x7fef).optional(),
-  devices: z.array(device).optional(),
-  hostBridges: z.array(hostBridge).min(1).optional(),
-  stateDir: z.string().optional(),
+export const configSchema = v.strictObject({
+  domid: v.optional(integer(0, 0x7fef)),
+  devices: v.optional(v.array(device)),
+  hostBridges: v.optional(v.pipe(v.array(hostBridge), v.minLength(1))),
+  stateDir: v.optional(v.string()),
   /** For ioreqd-dm and attach: what they hand over to, who supervises, where a log goes that no supervisor takes. */
-  qemu: z.string().optional(),
-  supervisor: z.enum(["auto", "systemd", "none"]).optional(),
-  logDir: z.string().optional(),
-  bufioreq: z.enum(["off", "legacy", "atomic"]).optional(),
-  polling: z
-    .strictObject({
-      window: z.number().min(0).max(100_000).optional(),
-      budget: z.number().min(1).max(100_000).optional(),
-    })
-    .optional(),
+  qemu: v.optional(v.string()),
+  supervisor: v.optional(v.picklist(["auto", "systemd", "none"])),
+  logDir: v.optional(v.string()),
+  bufioreq: v.optional(v.picklist(["off", "legacy", "atomic"])),
+  polling: v.optional(
+    v.strictObject({
+      window: v.optional(v.pipe(v.number(), v.minValue(0), v.maxValue(100_000))),
+      budget: v.optional(v.pipe(v.number(), v.minValue(1), v.maxValue(100_000))),
+    }),
+  ),
   /** Milliseconds; 0: none. */
-  watchdog: z.int().min(0).max(600_000).optional(),
-  quarantine: z.int().min(0).max(100).optional(),
-  ffi: z.enum(ADAPTERS).optional(),
-  log: z.strictObject({ verbosity: z.int().min(0).max(3).optional(), format: z.enum(FORMATS).optional() }).optional(),
+  watchdog: v.optional(integer(0, 600_000)),
+  quarantine: v.optional(integer(0, 100)),
+  ffi: v.optional(v.picklist(ADAPTERS)),
+  log: v.optional(v.strictObject({ verbosity: v.optional(integer(0, 3)), format: v.optional(v.picklist(FORMATS)) })),
 });
 
-export type Config = z.infer<typeof configSchema>;
+export type Config = v.InferOutput<typeof configSchema>;
 
 /** Read and check a config file. Throws CONFIG_UNREADABLE or CONFIG_INVALID. */
 export function readConfig(path: string): Config {
@@ -95,9 +93,9 @@ export function parseConfig(path: string, text: string): Config {
   if (first !== undefined) {
     throw new IoreqdError("CONFIG_INVALID", `${path} is not JSON: ${describeParseError(first, text)}`, { path });
   }
-  const parsed = configSchema.safeParse(json);
-  if (parsed.success) return parsed.data;
-  const issues = parsed.error.issues.map((issue) => describeIssue(issue, json));
+  const parsed = v.safeParse(configSchema, json);
+  if (parsed.success) return parsed.output;
+  const issues = parsed.issues.map((issue) => describeIssue(issue, json));
   throw new IoreqdError("CONFIG_INVALID", `${path}: ${issues.join("; ")}`, { path });
 }
 
@@ -125,40 +123,50 @@ function describeParseError({ error, offset }: ParseError, text: string): string
   return `line ${before.length}, column ${(before.at(-1) ?? "").length + 1}: ${printParseErrorCode(error)}`;
 }
 
-type Issue = z.core.$ZodIssue;
+type Issue = v.BaseIssue<unknown>;
+type Path = readonly PropertyKey[];
 
-function describeIssue(issue: Issue, json: unknown): string {
-  const at = issue.path.length === 0 ? "the top level" : issue.path.map(String).join(".");
-  if (issue.code === "unrecognized_keys") {
-    const known = knownKeys(issue.path);
-    return issue.keys
-      .map((key) => `${at} has no key "${key}"${didYouMean(key, known)} It takes: ${known.join(", ")}`)
+const pathOf = (issue: Issue): Path => (issue.path ?? []).map(({ key }) => key as PropertyKey);
+
+/** `path`: of what the issue was found in, from the top of the file. */
+function describeIssue(issue: Issue, json: unknown, path: Path = pathOf(issue)): string {
+  const name = (at: Path): string => (at.length === 0 ? "the top level" : at.map(String).join("."));
+  if (issue.type === "strict_object" && issue.expected === "never") {
+    const parent = path.slice(0, -1);
+    const known = Object.keys(schemaAt(parent)?.entries ?? {});
+    const unknown = Object.keys(valueAt(json, parent) as object).filter((key) => !known.includes(key));
+    return unknown
+      .map((key) => `${name(parent)} has no key "${key}"${didYouMean(key, known)} It takes: ${known.join(", ")}`)
       .join("; ");
   }
-  if (issue.code === "invalid_value") {
-    const value = valueAt(json, issue.path);
-    const allowed = issue.values.map(String);
-    return `${at} is ${JSON.stringify(value)}${didYouMean(String(value), allowed)} Expected: ${allowed.join(", ")}`;
+  const value = valueAt(json, path);
+  if (issue.type === "picklist") {
+    const allowed = (schemaAt(path)?.options ?? []).map(String);
+    return `${name(path)} is ${JSON.stringify(value)}${didYouMean(String(value), allowed)} Expected: ${allowed.join(", ")}`;
   }
-  if (issue.code === "invalid_union") {
-    const inner = issue.errors.flat().find((one) => one.code === "unrecognized_keys") ?? issue.errors.at(-1)?.[0];
-    return inner === undefined
-      ? `${at}: ${issue.message}`
-      : describeIssue({ ...inner, path: [...issue.path, ...inner.path] }, json);
+  if (issue.type === "union") {
+    const inner = issue.issues?.find(({ type }) => type === "strict_object") ?? issue.issues?.at(-1);
+    if (inner !== undefined) return describeIssue(inner, json, [...path, ...pathOf(inner)]);
   }
-  return `${at} is ${JSON.stringify(valueAt(json, issue.path))}: ${issue.message}`;
+  return `${name(path)} is ${JSON.stringify(value)}: ${issue.message}`;
 }
 
-const valueAt = (json: unknown, path: readonly PropertyKey[]): unknown =>
+const valueAt = (json: unknown, path: Path): unknown =>
   path.reduce<unknown>((value, key) => (value as Record<PropertyKey, unknown> | undefined)?.[key], json);
 
-/** Keys the schema has at a path. */
-function knownKeys(path: readonly PropertyKey[]): string[] {
-  if (path[0] === "devices") return ["device", ...COMMON, "options"];
-  const shape =
-    path.length === 0
-      ? configSchema.shape
-      : (configSchema.shape[path[0] as keyof typeof configSchema.shape] as z.ZodType);
-  const inner = shape instanceof z.ZodOptional ? (shape.unwrap() as z.ZodType) : shape;
-  return inner instanceof z.ZodObject ? Object.keys(inner.shape) : Object.keys(shape);
+/** What a schema is made of, as far as a message tells of it. */
+export interface Part {
+  readonly wrapped?: Part;
+  readonly item?: Part;
+  readonly entries?: Readonly<Record<PropertyKey, Part>>;
+  readonly options?: readonly unknown[];
+}
+
+/** Of a union it is the option with keys: the others are plain values. */
+function schemaAt(path: Path): Part | undefined {
+  const open = (part: Part | undefined): Part | undefined =>
+    part?.wrapped !== undefined
+      ? open(part.wrapped)
+      : ((part?.options as Part[] | undefined)?.find(({ entries }) => entries !== undefined) ?? part);
+  return path.reduce<Part | undefined>((part, key) => open(part?.item ?? part?.entries?.[key]), configSchema as Part);
 }

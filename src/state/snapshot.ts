@@ -9,8 +9,9 @@
  */
 
 import { createHash } from "node:crypto";
-import { z } from "zod";
+import * as v from "valibot";
 import { IoreqdError } from "../base/errors.js";
+import { integer } from "../base/schema.js";
 import type { Arena } from "./arena.js";
 import { HOST_RECORD, MAX_VALUE_BYTES, PHASE, UUID_PATTERN } from "./format.js";
 import { type KeptDevice, type KeptPlace, keptOf, type Value } from "./kept.js";
@@ -119,10 +120,10 @@ export function readSnapshot(file: Uint8Array): Snapshot {
   } catch {
     throw invalid("it is not JSON");
   }
-  const parsed = snapshotSchema.safeParse(value);
-  if (parsed.success) return parsed.data as Snapshot;
-  const [issue] = parsed.error.issues;
-  throw invalid(`${issue?.path.join(".")}: ${issue?.message}`);
+  const parsed = v.safeParse(snapshotSchema, value);
+  if (parsed.success) return parsed.output as Snapshot;
+  const [issue] = parsed.issues;
+  throw invalid(`${v.getDotPath(issue) ?? "the whole"}: ${issue.message}`);
 }
 
 const invalid = (what: string): IoreqdError =>
@@ -160,22 +161,21 @@ function mapPlaces<A, B>(
   return Object.fromEntries(Object.entries(groups).map(([name, group]) => [name, places(group)]));
 }
 
-const hex = z.string().regex(/^([0-9a-f]{1,16}|([0-9a-f]{2})*)$/);
-const int32 = z
-  .int()
-  .min(-(2 ** 31))
-  .max(2 ** 31 - 1);
+const hex = v.pipe(v.string(), v.regex(/^([0-9a-f]{1,16}|([0-9a-f]{2})*)$/));
+const int32 = integer(-(2 ** 31), 2 ** 31 - 1);
+const name = v.pipe(v.string(), v.minLength(1));
 
-const placeSchema = z
-  .strictObject({
-    kind: z.enum(["register", "number", "bytes"]),
-    width: z.int().min(1).max(MAX_VALUE_BYTES),
+const placeSchema = v.pipe(
+  v.strictObject({
+    kind: v.picklist(["register", "number", "bytes"]),
+    width: integer(1, MAX_VALUE_BYTES),
     value: hex,
-    reset: hex.optional(),
-    writable: hex.optional(),
-  })
-  .transform(({ kind, width, ...shown }, context): KeptPlace => {
-    const wrong = (what: string): void => void context.addIssue({ code: "custom", message: what });
+    reset: v.optional(hex),
+    writable: v.optional(hex),
+  }),
+  v.rawTransform(({ dataset, addIssue }): KeptPlace => {
+    const { kind, width, ...shown } = dataset.value;
+    const wrong = (message: string): void => addIssue({ message });
     const read = (text: string | undefined): Value => {
       if (kind === "bytes") {
         if (text !== undefined && text.length === width * 2) return Buffer.from(text, "hex");
@@ -188,34 +188,33 @@ const placeSchema = z
     };
     const writable = kind === "bytes" ? 0n : (read(shown.writable) as bigint);
     return { kind, width, value: read(shown.value), reset: read(shown.reset), writable };
-  });
+  }),
+);
 
-const deviceSchema = z.strictObject({
-  path: z.string().min(1),
-  device: z.string().min(1),
-  id: z.string().optional(),
-  spec: z
-    .strictObject({ device: z.string(), options: z.record(z.string(), z.union([z.string(), z.number()])) })
-    .optional(),
-  groups: z.record(z.string(), z.record(z.string(), placeSchema)),
+const deviceSchema = v.strictObject({
+  path: name,
+  device: name,
+  id: v.optional(v.string()),
+  spec: v.optional(
+    v.strictObject({ device: v.string(), options: v.record(v.string(), v.union([v.string(), v.number()])) }),
+  ),
+  groups: v.record(v.string(), v.record(v.string(), placeSchema)),
 });
 
-const snapshotSchema = z.strictObject({
-  program: z.string(),
-  uuid: z.union([z.literal(""), z.string().regex(UUID_PATTERN)]),
-  hosts: z.unknown().optional(),
-  devices: z
-    .array(deviceSchema)
-    .refine((devices) => new Set(devices.map(({ path }) => path)).size === devices.length, "a path is there twice"),
-  requests: z.array(
-    z.strictObject({
-      vcpu: z
-        .int()
-        .min(0)
-        .max(HOST_RECORD - 1),
-      phase: z.enum(["committed", "deferred"]),
-      reply: z.tuple([int32, int32]),
-      progress: z.int().min(0),
+const snapshotSchema = v.strictObject({
+  program: v.string(),
+  uuid: v.union([v.literal(""), v.pipe(v.string(), v.regex(UUID_PATTERN))]),
+  hosts: v.optional(v.unknown()),
+  devices: v.pipe(
+    v.array(deviceSchema),
+    v.check((devices) => new Set(devices.map(({ path }) => path)).size === devices.length, "a path is there twice"),
+  ),
+  requests: v.array(
+    v.strictObject({
+      vcpu: integer(0, HOST_RECORD - 1),
+      phase: v.picklist(["committed", "deferred"]),
+      reply: v.tuple([int32, int32]),
+      progress: integer(0, Number.MAX_SAFE_INTEGER),
     }),
   ),
 });
