@@ -112,9 +112,7 @@ export async function currentLab(): Promise<Dom0 | null> {
 export async function reuseLab(logs: string): Promise<Lab> {
   const dom0 = await currentLab();
   if (dom0 === null) throw new IoreqdError("LAB_GONE", "this clone runs no lab: start one with --keep");
-  await dom0.sh("for domid in $(xl list | awk 'NR > 1 && $2 > 0 { print $2 }'); do xl destroy $domid; done", {
-    check: false,
-  });
+  await dom0.endGuests();
   await dom0.sh("systemctl stop 'ioreqd*'; systemctl reset-failed 'ioreqd*'", { check: false });
   const leave = () => {
     collectLogs(dom0.files, logs);

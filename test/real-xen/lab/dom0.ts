@@ -75,6 +75,11 @@ export class Dom0 {
     return Number(plan[plan.indexOf("-smp") + 1]) - 1;
   }
 
+  async endGuests(): Promise<void> {
+    const all = "xl list | awk 'NR > 1 && $2 > 0 { print $2 }'";
+    await this.sh(`for domid in $(${all}); do xl destroy $domid; done`, { check: false });
+  }
+
   /**
    * Run a command with bash in dom0. Rejects with LAB_COMMAND_FAILED (see `check`), with LAB_TIMEOUT and the last lines
    * of every log when it takes longer, and with LAB_GONE when the lab ends, which says why.
