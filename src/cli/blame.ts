@@ -4,7 +4,7 @@
  * time: its device goes into quarantine before the request is served again.
  */
 
-import { MOST_ELEMENTS, type RawRequest } from "../ioreq/rep.js";
+import { isPossible, type RawRequest } from "../ioreq/rep.js";
 import type { IoreqServer } from "../ioreq/server.js";
 import { isRead, requestFields, writtenValue } from "../observe/access-log.js";
 import type { PciFunction } from "../pci/function.js";
@@ -74,15 +74,24 @@ function isolate({ quarantine, log, arena }: Blamed, fn: PciFunction, deaths: nu
   log.error({ device: fn.label, id: fn.plan.id, deaths, revive }, "device quarantined");
 }
 
+/** No region begins or ends elsewhere: a BAR of ports has 4 bytes at least, one of memory 16. Source: PCI 3.0 6.2.5.1. */
+const leastRegion = (type: number): bigint => (type === TYPE.copy ? 16n : 4n);
+
 /** The functions that a request is for, in the order in which it comes to them. */
-function suspectsOf(tree: PciTree, { type, flags, hi, lo, width, count }: RawRequest): PciFunction[] {
+function suspectsOf(tree: PciTree, request: RawRequest): PciFunction[] {
+  if (!isPossible(request)) return [];
+  const { type, flags, hi, lo, width, count } = request;
   const found = new Set<PciFunction>();
   const first = (BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0);
   const step = (flags & DIRECTION_FLAG) !== 0 ? -width : width;
-  const elements = type === TYPE.copy ? Math.min(count >>> 0, MOST_ELEMENTS) : 1;
+  const elements = type === TYPE.copy ? count : 1;
+  let asked: bigint | null = null;
   for (let element = 0; element < elements; element += 1) {
-    for (let byte = 0; byte < Math.min(width >>> 0, 8); byte += 1) {
+    for (let byte = 0; byte < width; byte += 1) {
       const at = first + BigInt(element * step + byte);
+      const region = at / leastRegion(type);
+      if (region === asked) continue;
+      asked = region;
       const fn = tree.ownerOf(type, Number(BigInt.asIntN(32, at >> 32n)), Number(BigInt.asIntN(32, at)));
       if (fn !== null) found.add(fn);
     }

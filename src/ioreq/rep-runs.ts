@@ -8,7 +8,7 @@
 import { PHASE } from "../state/format.js";
 import type { Answers } from "./answers.js";
 import type { EngineParts, Known } from "./parts.js";
-import { type RawRequest, RepRequest } from "./rep.js";
+import { isPossible, type RawRequest, RepRequest } from "./rep.js";
 import type { WideAccess } from "./wide.js";
 
 export class RepRuns {
@@ -22,14 +22,19 @@ export class RepRuns {
     this.#wide = wide;
   }
 
-  /** `done`: elements that were served before. `late`: the answer of the next, where it is known. */
+  /**
+   * `done`: elements that were served before; more than there are, or less than none, where something has written into
+   * the state file: then none was. `late`: the answer of the next, where it is known.
+   */
   serve(request: RawRequest, done: number, late: Known | null): void {
-    const rep = new RepRequest(request, this.#wide, done);
-    if (!rep.valid) {
-      this.#answers.malformed(request.slot, request.type, request.width, request.count);
+    const { slot, type, width, count } = request;
+    if (!isPossible(request)) {
+      this.#answers.malformed(slot, type, width, count);
       return;
     }
-    if (late !== null) this.#resolve(rep, late.lo, late.hi);
+    const isKnown = done >= 0 && done <= count;
+    const rep = new RepRequest(request, this.#wide, isKnown ? done : 0);
+    if (late !== null && isKnown && done < count) this.#resolve(rep, late.lo, late.hi);
     this.#goOn(rep);
   }
 

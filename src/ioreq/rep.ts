@@ -13,10 +13,16 @@ import type { Counters } from "./counters.js";
 import type { WideAccess } from "./wide.js";
 
 /** Xen cuts a request at the end of a page: no more than this many elements of one byte. */
-export const MOST_ELEMENTS = 4096;
+const MOST_ELEMENTS = 4096;
 
 export interface RawRequest extends PostedRequest {
   readonly slot: number;
+}
+
+/** Has it a width and a count that Xen can send? No other comes to a device. */
+export function isPossible({ width, count, type }: PostedRequest): boolean {
+  const widths = type === TYPE.pio ? [1, 2, 4] : [1, 2, 4, 8];
+  return widths.includes(width) && count >= 1 && count * width <= MOST_ELEMENTS * 2 && count <= MOST_ELEMENTS;
 }
 
 const join = (hi: number, lo: number): bigint => (BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0);
@@ -53,13 +59,6 @@ export class RepRequest {
     this.#view = new DataView(this.#bytes.buffer);
     this.replyLo = request.dataLo;
     this.replyHi = request.dataHi;
-  }
-
-  /** A width and a count that Xen can send. */
-  get valid(): boolean {
-    const { width, count, type } = this.request;
-    const widths = type === TYPE.pio ? [1, 2, 4] : [1, 2, 4, 8];
-    return widths.includes(width) && count >= 1 && count * width <= MOST_ELEMENTS * 2 && count <= MOST_ELEMENTS;
   }
 
   /** Go on until the end, or until an element's answer is outstanding. */

@@ -36,7 +36,7 @@ export class Claims {
   constructor(host: PciHost, ledger: Ledger) {
     this.#host = host;
     this.#ledger = ledger;
-    for (const claim of ledger.claims()) if (this.#isHeld(claim)) this.#remember(claim, claim.entry);
+    for (const claim of this.#apart(ledger.claims())) if (this.#isHeld(claim)) this.#remember(claim, claim.entry);
     for (const wire of ledger.lines()) this.#lines.set(wire, null);
   }
 
@@ -137,21 +137,32 @@ export class Claims {
     const held = this.#ranges[space];
     for (const claim of [...held].filter((one) => one.first <= last && one.last >= first)) {
       const part = { first: Math.max(first, claim.first), last: Math.min(last, claim.last) };
-      held.splice(held.indexOf(claim), 1);
-      const parts = [part, ...difference([claim], [part])];
-      const entries = parts.length === 1 ? [claim.entry] : this.#split({ kind: space, ...claim }, parts);
-      this.#attempt(`unmap ${space} range`, () => this.#unmap({ kind: space, ...part, entry: entries[0] as number }));
-      for (const [i, left] of parts.slice(1).entries()) held.push({ ...left, entry: entries[i + 1] as number });
+      this.#attempt(`unmap ${space} range`, () => {
+        const parts = [part, ...difference([claim], [part])];
+        const entries = parts.length === 1 ? [claim.entry] : this.#split({ kind: space, ...claim }, parts);
+        held.splice(held.indexOf(claim), 1);
+        for (const [i, left] of parts.slice(1).entries()) held.push({ ...left, entry: entries[i + 1] as number });
+        this.#unmap({ kind: space, ...part, entry: entries[0] as number });
+      });
     }
   }
 
-  /** One entry becomes several. That of the whole goes last: whatever happens in between, all of it stands there. */
+  /**
+   * One entry becomes several. That of the whole goes last: whatever happens in between, all of it stands there. Throws
+   * LEDGER_FULL, and the whole stays.
+   */
   #split(claim: Held<Claim>, parts: readonly Interval[]): number[] {
-    const entries = parts.map((part) => {
-      const entry = this.#ledger.ask({ ...part, kind: claim.kind });
-      this.#ledger.hold(entry);
-      return entry;
-    });
+    const entries: number[] = [];
+    try {
+      for (const part of parts) {
+        const entry = this.#ledger.ask({ ...part, kind: claim.kind });
+        entries.push(entry);
+        this.#ledger.hold(entry);
+      }
+    } catch (error) {
+      for (const entry of entries) this.#ledger.forget(entry);
+      throw error;
+    }
     this.#ledger.forget(claim.entry);
     return entries;
   }
@@ -160,6 +171,21 @@ export class Claims {
     if (kind === "function") this.#functions.set(first as Sbdf, entry);
     else if (kind === "window") this.#windows.set(first, { window: null, entry });
     else this.#ranges[kind].push({ first, last, entry });
+  }
+
+  /**
+   * No two of the same: a process that died as it split a claim left the whole and some of its parts, of which the whole
+   * stays. Where they overlap otherwise something has written into the file, and only one is believed.
+   */
+  #apart(claims: readonly RecordedClaim[]): RecordedClaim[] {
+    const last = new Map<string, number>();
+    const inOrder = claims.toSorted((a, b) => a.first - b.first || b.last - a.last);
+    return inOrder.filter(({ kind, first, last: end, entry }) => {
+      const isApart = first > (last.get(kind) ?? -1);
+      if (isApart) last.set(kind, end);
+      else this.#ledger.forget(entry);
+      return isApart;
+    });
   }
 
   /** Does the hypervisor have what a process before this one wrote down? Where it died while asking, it is asked again. */

@@ -13,6 +13,8 @@ import { IoreqdError } from "../base/errors.js";
 import { LEDGER_ENTRIES, LEDGER_ENTRY_WORDS, LEDGER_LINE_WORDS } from "./format.js";
 
 const CLAIM_KINDS = ["function", "pio", "mmio", "window"] as const;
+/** No claim reaches beyond: an SBDF's 32 bits, the ports, what physical addresses x86 has, a segment's 16 bits. */
+const LAST = { function: 0xffff_ffff, pio: 0xffff, mmio: 2 ** 52 - 1, window: 0xffff } as const;
 export type ClaimKind = (typeof CLAIM_KINDS)[number];
 
 /** `held`: Xen has it. `asked` and `leaving`: a process died before it knew whether Xen has it, still or already. */
@@ -41,22 +43,23 @@ export class Ledger {
     this.#i32 = i32;
     this.#at = byteOffset >>> 2;
     for (let entry = LEDGER_ENTRIES - 1; entry >= 0; entry -= 1) {
-      if (this.#head(entry) === 0) this.#free.push(entry);
+      if (this.#claim(entry) === null) this.#free.push(entry);
     }
   }
 
-  /** All there are. What is no claim, in a damaged file, is left out. */
+  /** All there are. What is no claim, in a damaged file, is left out: its entry is free. */
   claims(): RecordedClaim[] {
-    const found: RecordedClaim[] = [];
-    for (let entry = 0; entry < LEDGER_ENTRIES; entry += 1) {
-      const head = this.#head(entry);
-      const kind = CLAIM_KINDS[(head & 0xff) - 1];
-      const state = STATES[head >>> STATE_SHIFT];
-      if (kind === undefined || state === undefined) continue;
-      const [first, last] = [this.#number(entry, ENTRY.firstLo), this.#number(entry, ENTRY.lastLo)];
-      if (first <= last) found.push({ kind, first, last, entry, state });
-    }
-    return found;
+    const entries = Array.from({ length: LEDGER_ENTRIES }, (_, entry) => this.#claim(entry));
+    return entries.filter((claim) => claim !== null);
+  }
+
+  #claim(entry: number): RecordedClaim | null {
+    const head = this.#head(entry);
+    const kind = CLAIM_KINDS[(head & 0xff) - 1];
+    const state = STATES[head >>> STATE_SHIFT];
+    if (kind === undefined || state === undefined) return null;
+    const [first, last] = [this.#number(entry, ENTRY.firstLo), this.#number(entry, ENTRY.lastLo)];
+    return first <= last && last <= LAST[kind] ? { kind, first, last, entry, state } : null;
   }
 
   /** Before Xen is asked for it. Returns the entry. Throws LEDGER_FULL. */

@@ -205,3 +205,12 @@ describe("an entry of the buffered ring", () => {
     expect(machine.arena.record(HOST_RECORD).deaths).toBe(0);
   });
 });
+
+test("a request that comes to no device is nobody's, whatever its count", () => {
+  const machine = neighbours();
+  for (const more of [{ count: 0xffff_ffff }, { count: 4096, width: 8 }, { width: 0x7fff_ffff }, { width: 0 }]) {
+    machine.dieServing({ addr: BigInt(MEMORY), ...more });
+    machine.dieServing({ addr: BigInt(MEMORY), ...more });
+  }
+  expect(machine.quarantined).toEqual([]);
+});

@@ -307,6 +307,20 @@ describe("a device that answers later", () => {
     expect([...new Uint32Array(machine.ram.buffer, 0x6000, 3)]).toEqual([0, 0, 0]);
   });
 
+  test.each([-0x8000_0000, -1, 4, 0x7fff_ffff])(
+    "of a rep whose record says %i of 3 elements, as no process writes it, is served from the start",
+    (progress) => {
+      const { machine, written } = build();
+      const repeat = { flags: DATA_IS_PTR, addr: BigInt(MEMORY), data: 0x6000n, count: 3, state: STATE.inProcess };
+      machine.post(repeat);
+      machine.arena.setProgress(0, progress);
+      expect(machine.engine.resume(0)).toBe("served again");
+      expect(written).toEqual(["A 0 & ffffffff", "B 0"]);
+      expect(machine.counters.repElements).toBe(3);
+      expect(machine.state()).toBe(STATE.respReady);
+    },
+  );
+
   test("answers an older request in vain, once the server has given up on it", () => {
     const { machine, waiting } = build();
     machine.post({ addr: BigInt(MEMORY + 0x10), flags: DIR_READ });

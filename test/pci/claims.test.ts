@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+/** Claims as a process finds them in the ledger of one that died, or of one that something has written into. */
+
+import type { Interval } from "../../src/bus/address-map.js";
+import { Claims } from "../../src/pci/claims.js";
+import type { PciHost } from "../../src/pci/rights.js";
+import { LEDGER_ENTRIES, LEDGER_ENTRY_WORDS } from "../../src/state/format.js";
+import { Ledger } from "../../src/state/ledger.js";
+
+/** A ledger with these ranges of memory, and a hypervisor that notes what it is asked. */
+function found(...ranges: readonly Interval[]) {
+  const words = new Int32Array((LEDGER_ENTRIES + 1) * LEDGER_ENTRY_WORDS);
+  const before = new Ledger(words, 0);
+  for (const range of ranges) before.hold(before.ask({ kind: "mmio", ...range }));
+  const asked: string[] = [];
+  const refused: string[] = [];
+  const range = ({ first, last }: Interval): string => `${first.toString(16)}-${last.toString(16)}`;
+  const host = {
+    mapRange: (_space, first, last) => asked.push(`map ${range({ first, last })}`),
+    unmapRange: (_space, first, last) => asked.push(`unmap ${range({ first, last })}`),
+    refused: (what, error) => refused.push(`${what}: ${String(error)}`),
+  } satisfies Partial<PciHost> as unknown as PciHost;
+  const ledger = new Ledger(words, 0);
+  const inLedger = (): string[] =>
+    new Ledger(words, 0)
+      .claims()
+      .toSorted((a, b) => a.first - b.first)
+      .map(range);
+  return { claims: new Claims(host, ledger), asked, refused, inLedger };
+}
+
+test("of a claim that was being split the whole is believed, and its parts are forgotten", () => {
+  const { claims, asked, inLedger } = found(
+    { first: 0x1000, last: 0x3fff },
+    { first: 0x2000, last: 0x2fff },
+    { first: 0x1000, last: 0x1fff },
+  );
+  expect(inLedger()).toEqual(["1000-3fff"]);
+  claims.syncRanges("mmio", [{ first: 0x1000, last: 0x1fff }]);
+  expect(asked).toEqual(["unmap 2000-3fff"]);
+  expect(inLedger()).toEqual(["1000-1fff"]);
+});
+
+test("of claims that overlap, as no process writes them, one is believed; a ledger full of them is read at once", () => {
+  const many = Array.from({ length: LEDGER_ENTRIES }, (_, i) => ({ first: i * 0x10, last: i * 0x10 + 0x1_0000 }));
+  const { claims, asked } = found(...many);
+  const [first, ...others] = claims.ranges("mmio");
+  expect(first).toEqual({ first: 0, last: 0x1_0000 });
+  let last = 0x1_0000;
+  for (const range of others) {
+    expect(range.first).toBeGreaterThan(last);
+    last = range.last;
+  }
+  claims.syncRanges("mmio", []);
+  expect(asked).toHaveLength(others.length + 1);
+  expect(claims.ranges("mmio")).toEqual([]);
+});
+
+test("where the ledger is full a claim that can't be split stays whole, and that is told", () => {
+  const { claims, refused } = found(
+    ...Array.from({ length: LEDGER_ENTRIES }, (_, i) => ({ first: i * 0x1000, last: i * 0x1000 + 0xff })),
+  );
+  const ranges = claims.ranges("mmio");
+  const [whole, ...rest] = ranges as [Interval, ...Interval[]];
+  claims.syncRanges("mmio", [{ first: whole.first + 0x10, last: whole.last - 0x10 }, ...rest]);
+  expect(refused).toEqual([
+    expect.stringContaining("all are taken") as string,
+    expect.stringContaining("all are taken") as string,
+  ]);
+  expect(claims.ranges("mmio")).toEqual(ranges);
+});
