@@ -51,9 +51,7 @@ export class Scratch {
 export const send = (fd: number, ...ports: number[]): void =>
   void writeSync(fd, new Uint8Array(Uint32Array.from(ports).buffer));
 
-/** Until the loop has polled at least once more. */
-export const turns = (count = 3): Promise<void> =>
-  new Promise((resolve) => {
-    const next = (left: number): void => void (left === 0 ? resolve() : setTimeout(() => next(left - 1), 2));
-    next(count);
-  });
+/** Passes of the event loop: what is pending now has been polled for. */
+export async function turns(passes = 10): Promise<void> {
+  for (let pass = 0; pass < passes; pass += 1) await new Promise((resolve) => setImmediate(resolve));
+}

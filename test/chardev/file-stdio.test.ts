@@ -47,6 +47,7 @@ const PROGRAM = `
   const line = openChardev("stdio", parts, state);
   line.onReceive(() => 3, (byte) => line.write(byte ^ 0x20));
   try { openChardev("stdio", parts, state); } catch (error) { tell(error.message); }
+  process.on("SIGUSR2", () => tell("still here"));
   tell("ready");
 `;
 
@@ -78,7 +79,11 @@ test("a reader of standard output that goes away does not end the process", asyn
   for (let i = 0; i < 5; i += 1) child.stdin.write("more");
   await until(() => output.err.includes("stdio lost"));
   child.stdin.write("and more");
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  // Answered twice: between the two the loop has been where it hears of its input.
+  for (const answers of [1, 2]) {
+    child.kill("SIGUSR2");
+    await until(() => output.err.split("still here").length === answers + 1 || child.exitCode !== null);
+  }
   expect(child.exitCode).toBeNull();
   child.kill();
 });

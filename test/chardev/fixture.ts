@@ -109,8 +109,10 @@ export async function until(done: () => boolean): Promise<void> {
   while (!done()) await new Promise((resolve) => setTimeout(resolve, 2));
 }
 
-/** A turn of the event loop, sockets and all. */
-export const turn = (ms = 20): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+/** Passes of the event loop: what a socket or pipe has now has been heard of, and what follows from that. */
+export async function turn(passes = 20): Promise<void> {
+  for (let pass = 0; pass < passes; pass += 1) await new Promise((resolve) => setImmediate(resolve));
+}
 
 /** A text of which every part is recognised. */
 export const counting = (length: number, from = 0): string =>

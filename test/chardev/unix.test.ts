@@ -57,7 +57,7 @@ test("input waits until the device has room, and none is lost", async () => {
   expect(line.received).toBe(text.slice(0, 16));
   while (line.received.length < text.length) {
     line.makeRoom(5000);
-    await turn(2);
+    await turn();
   }
   expect(line.received).toBe(text);
 });
@@ -100,7 +100,7 @@ test("a client that does not read costs the bound and no more; afterwards the li
   while (!line.said.includes("output dropped: nobody takes it")) {
     line.send("x".repeat(16_384));
     sent += 16_384;
-    await turn(1);
+    await turn();
   }
   socket.resume();
   await until(() => received().length > sent - 32_768);

@@ -4,28 +4,12 @@
 import type { GuestCpu } from "../../src/sim/guest.js";
 import { COMMAND, CONFIG, STATUS } from "../../src/spec/pci.js";
 import { check, equal, equalEach, type GuestCase, onOne, type Used, use } from "./case.js";
+import { EDU, EDU_DMA, EDU_STATUS } from "./edu.js";
 
 const WAIT_MS = 60_000;
 /** How long nothing must come. */
 const QUIET_MS = 500;
 const ALL_ONES = 0xffff_ffff;
-
-/** Source: QEMU docs/specs/edu.rst. */
-const EDU = {
-  id: 0x00,
-  live: 0x04,
-  factorial: 0x08,
-  status: 0x20,
-  irqStatus: 0x24,
-  irqRaise: 0x60,
-  irqAck: 0x64,
-  dmaFrom: 0x80,
-  dmaTo: 0x88,
-  dmaLength: 0x90,
-  dmaCommand: 0x98,
-  buffer: 0x4_0000,
-} as const;
-const DMA = { run: 1, toGuest: 2, interrupt: 4 } as const;
 
 function edu(cpu: GuestCpu): { fn: Used; read(at: number): number; write(at: number, value: number): void } {
   const fn = use(cpu, "edu");
@@ -51,13 +35,13 @@ function liveness(cpu: GuestCpu): void {
 
 function factorial(cpu: GuestCpu): void {
   const card = edu(cpu);
-  card.write(EDU.status, 0x80);
+  card.write(EDU.status, EDU_STATUS.interrupt);
   card.write(EDU.factorial, 12);
   acknowledge(cpu, card, "the factorial");
   equal(card.read(EDU.factorial), 479_001_600, "12!");
   card.write(EDU.status, 0);
   card.write(EDU.factorial, 5);
-  while ((card.read(EDU.status) & 1) !== 0);
+  while ((card.read(EDU.status) & EDU_STATUS.computing) !== 0);
   equal(card.read(EDU.factorial), 120, "5!");
   equal(card.read(EDU.irqStatus), 0, "the interrupt status, without the interrupt bit");
 }
@@ -96,14 +80,14 @@ function dma(cpu: GuestCpu): void {
     cpu.write(base + EDU.dmaFrom, 8, BigInt(from));
     cpu.write(base + EDU.dmaTo, 8, BigInt(to));
     cpu.write(base + EDU.dmaLength, 8, BigInt(length));
-    cpu.write(base + EDU.dmaCommand, 8, BigInt(command | DMA.run | DMA.interrupt));
+    cpu.write(base + EDU.dmaCommand, 8, BigInt(command | EDU_DMA.run | EDU_DMA.interrupt));
     acknowledge(cpu, card, "DMA");
   };
   const sent = Uint8Array.from({ length }, (_, i) => (i * 13 + 5) & 0xff);
   cpu.ramWrite(source, sent);
   cpu.ramWrite(target - 1, new Uint8Array(length + 2).fill(0xee));
   transfer(source, EDU.buffer, 0);
-  transfer(EDU.buffer, target, DMA.toGuest);
+  transfer(EDU.buffer, target, EDU_DMA.toGuest);
   const all = cpu.ramRead(target - 1, length + 2);
   equal(all[0] as number, 0xee, "the byte before");
   equal(all[length + 1] as number, 0xee, "the byte after");
@@ -125,8 +109,8 @@ function dmaForbidden(cpu: GuestCpu): void {
   cpu.write(base + EDU.dmaFrom, 8, BigInt(EDU.buffer));
   cpu.write(base + EDU.dmaTo, 8, BigInt(target));
   cpu.write(base + EDU.dmaLength, 8, 16n);
-  cpu.write(base + EDU.dmaCommand, 8, BigInt(DMA.run | DMA.toGuest));
-  while ((cpu.read(base + EDU.dmaCommand, 4) & DMA.run) !== 0);
+  cpu.write(base + EDU.dmaCommand, 8, BigInt(EDU_DMA.run | EDU_DMA.toGuest));
+  while ((cpu.read(base + EDU.dmaCommand, 4) & EDU_DMA.run) !== 0);
   cpu.configWrite(card.fn.bdf, CONFIG.command, 2, command);
   for (const byte of cpu.ramRead(target, 16)) equal(byte, 0x77, "memory that DMA may not reach");
 }

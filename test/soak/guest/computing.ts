@@ -1,26 +1,12 @@
 // SPDX-License-Identifier: MIT
 /** edu: computations and transfers that end while nobody waits, and its interrupt line. */
 
+import { EDU, EDU_DMA, EDU_STATUS } from "../../guest-suite/edu.js";
 import { AT, BARS } from "../places.js";
 import { equal, type Machine, must, type Witness } from "./machine.js";
 
 const [{ at: BASE }] = BARS.edu;
-const REG = {
-  live: 0x04,
-  factorial: 0x08,
-  status: 0x20,
-  irqStatus: 0x24,
-  irqRaise: 0x60,
-  irqAck: 0x64,
-  dmaSrc: 0x80,
-  dmaDst: 0x88,
-  dmaCount: 0x90,
-  dmaCmd: 0x98,
-} as const;
-const CARD = 0x4_0000;
 const CARD_BYTES = 4096;
-const INTERRUPT_WHEN_DONE = 0x80;
-const DMA = { run: 1, toMemory: 2, interrupt: 4 } as const;
 /** Behind what rep instructions use. */
 const [FROM, TO] = [0x4000, 0x8000] as const;
 
@@ -35,43 +21,43 @@ export function computing({ vcpu, random, buffer }: Machine): Witness {
   function interrupted(bits: number): void {
     interrupts += 1;
     must(vcpu.gsiLevel(gsi), "edu's line is low while it interrupts");
-    equal(read(REG.irqStatus), bits, "edu's reasons to interrupt");
+    equal(read(EDU.irqStatus), bits, "edu's reasons to interrupt");
     must(vcpu.gsiLevel(gsi), "edu's line went low before it was acknowledged");
-    write(REG.irqAck, bits);
+    write(EDU.irqAck, bits);
     must(!vcpu.gsiLevel(gsi), "edu's line stays high after it was acknowledged");
-    equal(read(REG.irqStatus), 0, "edu's reasons to interrupt, all acknowledged");
+    equal(read(EDU.irqStatus), 0, "edu's reasons to interrupt, all acknowledged");
   }
   function compute(): void {
     const n = random.between(1, 12);
     const interrupt = random.between(0, 1) === 1;
-    write(REG.status, interrupt ? INTERRUPT_WHEN_DONE : 0);
-    write(REG.factorial, n);
-    while ((read(REG.status) & 1) !== 0); // it takes a millisecond, or until the next process serves
+    write(EDU.status, interrupt ? EDU_STATUS.interrupt : 0);
+    write(EDU.factorial, n);
+    while ((read(EDU.status) & EDU_STATUS.computing) !== 0); // it takes a millisecond, or until the next process serves
     let expected = 1;
     for (let i = 2; i <= n; i += 1) expected *= i;
-    equal(read(REG.factorial), expected, `${n}!`);
+    equal(read(EDU.factorial), expected, `${n}!`);
     factorials += 1;
     if (interrupt) interrupted(0x001);
   }
   function transfer(from: number, to: number, length: number, command: number): void {
-    vcpu.write(BASE + REG.dmaSrc, 8, BigInt(from));
-    vcpu.write(BASE + REG.dmaDst, 8, BigInt(to));
-    vcpu.write(BASE + REG.dmaCount, 8, BigInt(length));
-    const interrupt = random.between(0, 1) === 1 ? DMA.interrupt : 0;
-    write(REG.dmaCmd, DMA.run | command | interrupt);
-    while ((read(REG.dmaCmd) & DMA.run) !== 0);
+    vcpu.write(BASE + EDU.dmaFrom, 8, BigInt(from));
+    vcpu.write(BASE + EDU.dmaTo, 8, BigInt(to));
+    vcpu.write(BASE + EDU.dmaLength, 8, BigInt(length));
+    const interrupt = random.between(0, 1) === 1 ? EDU_DMA.interrupt : 0;
+    write(EDU.dmaCommand, EDU_DMA.run | command | interrupt);
+    while ((read(EDU.dmaCommand) & EDU_DMA.run) !== 0);
     if (interrupt !== 0) interrupted(0x100);
     bytes += length;
   }
   /** To the card and back, to another place. */
   function copy(): void {
     const length = random.between(1, CARD_BYTES);
-    const card = CARD + random.between(0, CARD_BYTES - length);
+    const card = EDU.buffer + random.between(0, CARD_BYTES - length);
     const sent = Uint8Array.from({ length }, () => random.word());
     vcpu.ramWrite(buffer + FROM, sent);
     vcpu.ramWrite(buffer + TO, new Uint8Array(length + 1));
     transfer(buffer + FROM, card, length, 0);
-    transfer(card, buffer + TO, length, DMA.toMemory);
+    transfer(card, buffer + TO, length, EDU_DMA.toGuest);
     const back = vcpu.ramRead(buffer + TO, length + 1);
     sent.forEach((byte, i) => {
       equal(back[i] as number, byte, `byte ${i} of ${length} that edu has copied`);
@@ -80,13 +66,13 @@ export function computing({ vcpu, random, buffer }: Machine): Witness {
   }
   function raise(): void {
     const bits = random.between(1, 0xffff) << 9;
-    write(REG.irqRaise, bits);
+    write(EDU.irqRaise, bits);
     interrupted(bits);
   }
   function alive(): void {
     const value = random.word();
-    write(REG.live, value);
-    equal(read(REG.live), ~value >>> 0, "edu's LIVE");
+    write(EDU.live, value);
+    equal(read(EDU.live), ~value >>> 0, "edu's LIVE");
   }
 
   return {
