@@ -10,6 +10,7 @@ import type { Bytes } from "./bytes.js";
 import { Refused } from "./checked-host.js";
 import { Camera, checkDamaged, recovered, successor } from "./death.js";
 import { must } from "./failure.js";
+import { takeOverDamaged } from "./heir.js";
 import { checkAccess, checkWidths } from "./oracles.js";
 import { accessTo, anySlot, anything, fillRing, post } from "./requests.js";
 import { pluggable, request } from "./topologies.js";
@@ -215,12 +216,14 @@ const undo: Step = (world, input) => {
   return world;
 };
 
-/** A state file that something has written into. */
+/** A state file that something has written into: as it is, or with slots and ring for a process that takes over. */
 const damage: Step = (world, input) => {
+  const how = input.u8();
+  if ((how & 8) === 0) return takeOverDamaged(world, input);
   const copy = world.arena.u8.slice();
   const words = new Int32Array(copy.buffer);
   const { journalAt } = HEADER;
-  for (let left = input.below(6); left > 0; left -= 1) {
+  for (let left = how % 6; left > 0; left -= 1) {
     const area = input.below(3);
     const journal = (words[journalAt] as number) >>> 2;
     if (area === 0) words[input.below(32)] = input.u32() | 0;

@@ -4,8 +4,10 @@
  * hostile peer would write them; a hypervisor that checks what it is asked (checked-host.ts).
  */
 
+import { blame, DEFAULT_DEATHS } from "../src/cli/blame.js";
 import { Counters } from "../src/ioreq/counters.js";
 import { Engine } from "../src/ioreq/engine.js";
+import { LeftRequests } from "../src/ioreq/left-requests.js";
 import { BufferedRing } from "../src/ioreq/ring.js";
 import { AccessLog } from "../src/observe/access-log.js";
 import { GuestEvents } from "../src/observe/guest-events.js";
@@ -13,10 +15,11 @@ import type { Logger } from "../src/observe/log.js";
 import type { PciFunction } from "../src/pci/function.js";
 import { Hotplug } from "../src/pci/hotplug.js";
 import { planTree, type TreePlan } from "../src/pci/plan.js";
+import { Quarantine } from "../src/pci/quarantine.js";
 import type { DeviceRights } from "../src/pci/rights.js";
 import { PciTree } from "../src/pci/tree.js";
 import { IOREQ, MAX_VCPUS, PAGE_SIZE, STATE, STATE_MASK } from "../src/spec/xen-ioreq.js";
-import { Arena, arenaSize, HOST_RECORD, PHASE } from "../src/state/arena.js";
+import { Arena, arenaSize } from "../src/state/arena.js";
 import { CheckedHost } from "./checked-host.js";
 import type { VirtualClock } from "./clock.js";
 import { must } from "./failure.js";
@@ -39,6 +42,10 @@ export interface Inheritance {
   readonly page: ArrayBuffer;
   readonly ram: GuestRam;
   readonly host: CheckedHost;
+  /** Of the buffered ring; an empty one unless told. */
+  readonly ringPage?: ArrayBuffer;
+  /** What Arena.recover() returned: who died in what is to be found out, as a process that takes over does. */
+  readonly died?: number;
 }
 
 export class World {
@@ -81,13 +88,14 @@ export class World {
     this.ram = before?.ram ?? new GuestRam();
     this.ram.touch = () => this.meanwhile();
     this.slots = new Uint8Array(this.page);
-    this.ringPage = new ArrayBuffer(PAGE_SIZE);
+    this.ringPage = before?.ringPage ?? new ArrayBuffer(PAGE_SIZE);
     this.ring = new BufferedRing(this.ringPage);
     const log = this.#log();
     this.events = new GuestEvents(log, () => clock.now);
     const note = (what: string, fields: Record<string, unknown> = {}): void => this.events.note("", what, fields);
     this.host = new CheckedHost(note, () => this.meanwhile());
     if (before !== null) this.host.inherit(before.host);
+    this.host.lenient = before?.host.lenient ?? false;
     this.tree = new PciTree(this.plan, this.arena);
     this.engine = new Engine({
       page: this.page,
@@ -104,13 +112,22 @@ export class World {
     });
     this.engine.observer = this.#observer(log);
     this.hotplug = new Hotplug(this.tree, this.plan.hosts, this.arena, this.#rights());
+    if (before?.died !== undefined) this.#takeOver(before.died, log);
     this.tree.connect(this.host);
-    this.arena.begin(HOST_RECORD);
-    if (before === null) this.tree.reset();
-    this.tree.attach(this.#rights());
-    this.arena.commit(PHASE.committed, 0, 0);
-    this.arena.release(HOST_RECORD);
+    this.arena.transact(() => {
+      if (before === null) this.tree.reset();
+      this.tree.attach(this.#rights());
+    });
     this.tree.flush();
+  }
+
+  /** What comes first in a process that takes over: what the ring says, and who is to blame. */
+  #takeOver(died: number, log: Logger): void {
+    const { arena, tree, engine, page, ringPage } = this;
+    if (this.ring.resume((at) => engine.wasApplied(at))) engine.advanced();
+    const left = new LeftRequests({ ioreq: page, ring: ringPage, unmap: () => {} });
+    const quarantine = new Quarantine(tree, arena, this.#rights());
+    blame(died, { arena, tree, server: { vcpus: MAX_VCPUS, left }, quarantine, most: DEFAULT_DEATHS, log });
   }
 
   /** The data area as it is now. */
@@ -190,7 +207,12 @@ export class World {
       this.lines += 1;
       this.longestLine = Math.max(this.longestLine, JSON.stringify(fields).length + text.length);
     };
-    return { warn: line, info: line, trace: (fields: object) => this.#traced(fields) } as unknown as Logger;
+    return {
+      warn: line,
+      error: line,
+      info: line,
+      trace: (fields: object) => this.#traced(fields),
+    } as unknown as Logger;
   }
 
   /** -vv: a line for each access is what was asked for, but not one of any length. */
