@@ -48,6 +48,8 @@ export class ChardevState {
     this.#arena = arena;
     this.file = arena.u8;
     this.at = arena.dataAt + at;
+    // No process leaves more than the ring holds: something has written into the file, and would have us send up to 4 GiB.
+    if (this.waiting > RING_SIZE) this.discard();
   }
 
   /** Bytes queued and not sent. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 import { Output, type Sink, STALL_MS } from "../../src/chardev/output.js";
-import { type ChardevState, RING_SIZE } from "../../src/pci/chardev-state.js";
+import { ChardevState, RING_SIZE } from "../../src/pci/chardev-state.js";
 import { chardevArena, transact } from "./fixture.js";
 
 /** Takes as many bytes as it is told to. */
@@ -61,6 +61,18 @@ const counting = (count: number, from = 0): number[] => Array.from({ length: cou
 
 beforeEach(() => jest.useFakeTimers({ doNotFake: ["setImmediate", "clearImmediate"] }));
 afterEach(() => jest.useRealTimers());
+
+test("where the state file says that more waits than there is room for, nothing of it is sent", async () => {
+  const { arena, state } = build();
+  new Int32Array(state.file.buffer, state.at, 2).set([5, 5 + RING_SIZE + 1]);
+  const { output, write } = build({ arena, state: new ChardevState(arena, 0) });
+  const { sink, taken, allow } = slowSink();
+  output.connect(sink);
+  allow(RING_SIZE * 2);
+  write(3);
+  await turns();
+  expect(taken).toEqual([0, 1, 2]);
+});
 
 test("nothing is lost up to the bound, however slowly it is taken", async () => {
   const { output, told, write } = build();
