@@ -3,7 +3,7 @@
 
 import { existsSync, mkdirSync, rmdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { hasCode, IoreqdError } from "../base/errors.js";
+import { hasCode, IoreqdError, messageOf } from "../base/errors.js";
 import type { Teardown } from "../base/teardown.js";
 import type { TreePlan } from "../pci/plan.js";
 import { Arena, arenaSize, HEADER, RESERVE, SERVER_STATE } from "../state/arena.js";
@@ -29,13 +29,20 @@ export class StateFile {
   /** It is for another process: a guest goes on with it. */
   keep = false;
 
-  /** `down` removes what is there, unless it is to be kept, and lets go. Throws DOMAIN_SERVED, fs errors. */
+  /** `down` removes what is there, unless it is to be kept, and lets go. Throws DOMAIN_SERVED, STATE_FAILED. */
   constructor(ffi: FfiAdapter, place: StatePlace, down: Teardown) {
     this.#ffi = ffi;
     this.#domid = place.domid;
     this.path = statePath(place.stateDir, place.domid);
-    mkdirSync(dirname(this.path), { recursive: true, mode: 0o755 });
-    const lock = lockFile(ffi, join(dirname(this.path), "lock"));
+    const lock = this.#using(() => {
+      const isNew = mkdirSync(dirname(this.path), { recursive: true, mode: 0o755 }) !== undefined;
+      try {
+        return lockFile(ffi, join(dirname(this.path), "lock"));
+      } catch (error) {
+        if (isNew) this.#removeDirectory();
+        throw error;
+      }
+    });
     if (lock === null) throw this.#served();
     down.defer("let go of the state directory", () => {
       if (!this.keep) remove(lock.path);
@@ -44,12 +51,12 @@ export class StateFile {
     });
   }
 
-  /** What a process before this one left of a server; null when there is nothing. Throws ARENA_INVALID. */
+  /** What a process before this one left of a server; null when there is nothing. Throws ARENA_INVALID, STATE_FAILED. */
   left(): Arena | null {
     if (!existsSync(this.path)) return null;
     let buffer: ArrayBuffer;
     try {
-      buffer = mapFile(this.#ffi, this.path).buffer;
+      buffer = this.#using(() => mapFile(this.#ffi, this.path).buffer);
     } catch (error) {
       if (hasCode(error, "FILE_EMPTY")) return null;
       throw error;
@@ -60,13 +67,14 @@ export class StateFile {
     return arena.header("serverState") === SERVER_STATE.none || arena.header("domid") !== this.#domid ? null : arena;
   }
 
-  /** Make the file anew, with room for devices that come later; `down` removes it. Throws fs errors. */
+  /** Make the file anew, with room for devices that come later; `down` removes it. Throws STATE_FAILED. */
   create({ dataLength, layout }: TreePlan, down: Teardown): Arena {
     down.defer("remove the state file", () => {
       if (!this.keep) remove(this.path);
     });
-    const file = mapFile(this.#ffi, this.path, { create: arenaSize(dataLength, layout, RESERVE) });
-    const arena = Arena.create(file.buffer, dataLength, layout, RESERVE);
+    const size = arenaSize(dataLength, layout, RESERVE);
+    const { buffer } = this.#using(() => mapFile(this.#ffi, this.path, { create: size }));
+    const arena = Arena.create(buffer, dataLength, layout, RESERVE);
     arena.setHeader("domid", this.#domid);
     arena.setHeader("pid", process.pid);
     return arena;
@@ -86,6 +94,23 @@ export class StateFile {
   discard(): void {
     for (const path of [this.path, join(dirname(this.path), "control")]) rmSync(path, { force: true });
     this.keep = false;
+  }
+
+  /** What the file system refuses is the operator's to mend. */
+  #using<T>(act: () => T): T {
+    try {
+      return act();
+    } catch (error) {
+      const isOurs = error instanceof IoreqdError;
+      const errno = isOurs ? error.details["errno"] : (error as NodeJS.ErrnoException).code;
+      if (errno === undefined) throw error;
+      throw new IoreqdError(
+        "STATE_FAILED",
+        `the state of domain ${this.#domid} needs ${dirname(this.path)}: ${messageOf(error)}`,
+        { domid: this.#domid, path: this.path, errno },
+        { cause: error },
+      );
+    }
   }
 
   #served(): IoreqdError {

@@ -6,6 +6,7 @@
  */
 
 import pino, { type Logger } from "pino";
+import { LogOutput } from "./log-output.js";
 
 export type { Logger };
 
@@ -19,14 +20,15 @@ export interface LogOptions {
   readonly format: LogFormat;
 }
 
+const STDERR = 2;
 const LEVELS = ["info", "debug", "trace", "trace"] as const;
 
-/** A log on standard error. Written synchronously: what led to a crash is in it. */
+/** A log on standard error. Written synchronously: what led to a crash is in it. See LogOutput for what it can't take. */
 export function openLog(options: LogOptions): Logger {
   const level = LEVELS[Math.min(options.verbosity, LEVELS.length - 1)] as string;
   const isPretty = options.format === "pretty" || (options.format === "auto" && process.stderr.isTTY);
   const base = { level, base: null };
-  if (!isPretty) return pino(base, pino.destination({ dest: 2, sync: true }));
+  if (!isPretty) return pino(base, new LogOutput(STDERR));
   // Loaded only here: a daemon under systemd has no use for it.
   const pretty = require("pino-pretty") as typeof import("pino-pretty");
   return pino(

@@ -97,8 +97,8 @@ export const NO_RESERVE: Reserve = { data: 0, layout: 0 };
 /**
  * For devices that are added while a guest runs: about thirty with the largest MSI-X table there is (33 KiB of
  * registers), or two hundred like edu; a layout takes some ten times the bytes of the registers that it
- * names, unless they are buffers. The file is sparse, so what nobody has used takes no memory; with the
- * journal it is 5 MiB of addresses.
+ * names, unless they are buffers. With the journal it is 5 MiB, which the file has from the start: what is
+ * taken only when it is used may not be there then (src/xen/map-file.ts).
  */
 export const RESERVE: Reserve = { data: 1 << 20, layout: 1 << 20 };
 

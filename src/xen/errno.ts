@@ -76,6 +76,8 @@ const REASONS_OF_CALL: Readonly<Record<string, string>> = {
   "notify ENOTCONN": "this process has not bound that port",
   "unbind ENOTCONN": "this process has not bound that port",
   "unmask ENOTCONN": "this process has not bound that port",
+  "posix_fallocate EDQUOT": "the quota of that file system is used up: make room there, or name another --state-dir",
+  "posix_fallocate ENOSPC": "that file system is full: make room there, or name another --state-dir",
   "mmap EACCES": "the file was not opened for that",
   "mmap ENOMEM": "no room in this process's address space, or too many mappings",
 };

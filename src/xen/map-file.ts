@@ -18,7 +18,9 @@ export interface MappedFile {
  * Map `path`. With `create` (bytes) a new file of zeroes takes its place, mode 0600;
  * without, the file must exist and is mapped whole, for reading only if `readonly`: a store then ends
  * the process. So does any access to a part that another process has cut off meanwhile.
- * Throws fs errors, FILE_EMPTY, ADDON_MISSING and XEN_CALL_FAILED (mmap).
+ * A file that can be written has its blocks from the start: a store to a hole ends the process (SIGBUS) once the file
+ * system is full.
+ * Throws fs errors, FILE_EMPTY, ADDON_MISSING and XEN_CALL_FAILED (mmap, posix_fallocate).
  */
 export function mapFile(
   ffi: FfiAdapter,
@@ -33,6 +35,10 @@ export function mapFile(
     const length = fstatSync(fd).size;
     if (length === 0) throw new IoreqdError("FILE_EMPTY", `${path} is empty: nothing to map`, { file: path });
     const c = ffi.bind(libc);
+    if (options.readonly !== true) {
+      const errno = c.posix_fallocate(fd, 0, length);
+      if (errno !== 0) throw callFailed("posix_fallocate", { file: path, bytes: length }, errno);
+    }
     const prot = options.readonly === true ? PROT_READ : PROT_READ | PROT_WRITE;
     const memory = c.mmap(null, length, prot, MAP_SHARED, fd, 0);
     if (memory === null || ffi.address(memory) === MAP_FAILED)

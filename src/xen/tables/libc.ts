@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** The few functions of the C library that Node.js lacks: mapping a file, a pseudo terminal, sockets between processes. */
+/** The few functions of the C library that Node.js lacks: mapping a file that has no holes, a pseudo terminal, sockets between processes. */
 
 import { libraryTable } from "../ffi/table.js";
 
@@ -9,6 +9,8 @@ export const libc = libraryTable({
   functions: {
     mmap: { returns: "pointer", takes: ["pointer", "u64", "int", "int", "int", "i64"] },
     munmap: { returns: "int", takes: ["pointer", "u64"] },
+    /** Returns the errno itself. */
+    posix_fallocate: { returns: "int", takes: ["int", "i64", "i64"] },
     flock: { returns: "int", takes: ["int", "int"] },
     grantpt: { returns: "int", takes: ["int"] },
     unlockpt: { returns: "int", takes: ["int"] },
