@@ -8,7 +8,7 @@ import type { ChardevState } from "../pci/chardev-state.js";
 import { Descriptor } from "./descriptor.js";
 import { parseChardevSpec } from "./spec.js";
 import { type ChardevBackend, type ChardevRights, NOWHERE, StreamChardev } from "./stream.js";
-import { openUnix } from "./unix.js";
+import { openUnix, removeLeftSocket } from "./unix.js";
 
 export type { DescriptorIo, Keeper } from "./descriptor.js";
 export { type ChardevSpec, parseChardevSpec } from "./spec.js";
@@ -48,6 +48,12 @@ export function openChardev(spec: string, opener: ChardevOpener, state: ChardevS
     );
   }
   return chardev;
+}
+
+/** What a chardev of a process that was killed has left in the file system, and nobody needs. `spec`: any text. */
+export function removeLeft(spec: string): void {
+  const [kind, path] = [spec.slice(0, spec.indexOf(":")), spec.slice(spec.indexOf(":") + 1)];
+  if (kind === "unix") removeLeftSocket(path);
 }
 
 /** A process has one standard input, whoever asks. */

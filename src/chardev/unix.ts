@@ -2,14 +2,20 @@
 /** `unix:PATH`: a socket that listens; one client at a time, and the next one when it has gone. */
 
 import { accessSync, closeSync, constants, lstatSync, readFileSync, rmSync } from "node:fs";
+import { constants as os } from "node:os";
 import { dirname, resolve } from "node:path";
+import { getSystemErrorName } from "node:util";
 import { Descriptor } from "./descriptor.js";
 import type { ChardevRights, StreamChardev } from "./stream.js";
+
+const { EAGAIN } = os.errno;
+/** Milliseconds until clients are accepted again where that failed. */
+const SHORT_MS = 100;
 
 /** Throws where the socket can't be made. */
 export function openUnix(chardev: StreamChardev, path: string, rights: ChardevRights): void {
   const { log, io, keeper } = rights;
-  const listener = new Descriptor(io, keeper.take("listener") ?? listen(path, rights));
+  const listener = new Descriptor(io, keeper.take("listener") ?? makeListener(path, rights));
   let client: Descriptor | null = null;
   /** It will say no more. */
   let silent = false;
@@ -26,8 +32,11 @@ export function openUnix(chardev: StreamChardev, path: string, rights: ChardevRi
     client = null;
     log.debug({ socket: path }, "client gone");
   };
+  let again: NodeJS.Timeout | null = null;
+  const listen = (): void => listener.whenReadable(accept);
   const accept = (): void => {
-    for (let fd = io.accept(listener.fd); fd >= 0; fd = io.accept(listener.fd)) {
+    let fd: number;
+    for (fd = io.accept(listener.fd); fd >= 0; fd = io.accept(listener.fd)) {
       // One that has gone may have said more than the device has room for; it does not keep the next one out.
       if (client !== null && io.hungUp(client.fd)) gone();
       if (client !== null) {
@@ -37,7 +46,13 @@ export function openUnix(chardev: StreamChardev, path: string, rights: ChardevRi
       keeper.keep("client", fd);
       serve(fd);
     }
-    listener.whenReadable(accept);
+    if (fd === -EAGAIN) {
+      listen();
+      return;
+    }
+    // It stays readable for as long as descriptors, or memory, are short: looking again at once would take the processor.
+    log.guest("client not accepted", { socket: path, error: getSystemErrorName(fd) });
+    again = setTimeout(listen, SHORT_MS);
   };
   // One that has ended its side may still listen (`echo reboot | nc -U`), and one that takes no more may have said something.
   chardev.onEnd = (which) => {
@@ -46,8 +61,9 @@ export function openUnix(chardev: StreamChardev, path: string, rights: ChardevRi
   };
   const served = keeper.take("client");
   if (served !== null) serve(served);
-  listener.whenReadable(accept);
+  listen();
   chardev.onClose(() => {
+    if (again !== null) clearTimeout(again);
     for (const end of ["client", "listener"]) keeper.forget(end);
     client?.close();
     listener.close();
@@ -55,7 +71,7 @@ export function openUnix(chardev: StreamChardev, path: string, rights: ChardevRi
   });
 }
 
-function listen(path: string, { io, keeper }: ChardevRights): number {
+function makeListener(path: string, { io, keeper }: ChardevRights): number {
   accessSync(dirname(path), constants.W_OK);
   removeOldSocket(path);
   const fd = io.listen(path);
@@ -70,6 +86,15 @@ function removeOldSocket(path: string): void {
   if (!there.isSocket()) throw new Error(`${path} exists and is no socket; remove it or choose another path`);
   if (isListenedOn(path)) throw new Error(`another process listens on ${path}; choose another path`);
   rmSync(path);
+}
+
+/** After the end of a process that could not: the socket goes, if it is one and nobody listens there. */
+export function removeLeftSocket(path: string): void {
+  try {
+    removeOldSocket(path);
+  } catch {
+    // It is somebody's.
+  }
 }
 
 /** Does anyone listen there now? Source: proc(5), /proc/PID/net/unix: flag 0x10000 (__SO_ACCEPTCON), path last. */

@@ -5,11 +5,13 @@ import { IoreqdError, messageOf } from "../base/errors.js";
 import { type DomId, domId, type IoservId } from "../base/ids.js";
 import { Teardown } from "../base/teardown.js";
 import { Access } from "../bus/access.js";
+import { removeLeft } from "../chardev/index.js";
 import type { Bus, GuestMemory } from "../ioreq/bus.js";
 import { IoreqServer, isServerGone } from "../ioreq/server.js";
 import { ServiceKeys } from "../launch/keys.js";
 import { openStore } from "../launch/store.js";
 import type { Arena } from "../state/arena.js";
+import { readLayout } from "../state/read-layout.js";
 import { openAdapter } from "../xen/ffi/index.js";
 import type { XenHost } from "../xen/host.js";
 import { NativeXen } from "../xen/native.js";
@@ -41,6 +43,7 @@ export async function abandon(number: number, flags: AbandonFlags): Promise<void
     const xen = new NativeXen(ffi);
     try {
       const { guestGone, done } = end(xen, domid, arena);
+      removeSockets(arena);
       state.discard();
       const store = await openStore();
       if (store !== null) await clearKeys(store, domid, guestGone).finally(() => store.close());
@@ -59,15 +62,28 @@ function clearKeys(store: XenStore, domid: DomId, guestGone: boolean): Promise<v
   return guestGone ? keys.removeAll() : keys.stopped();
 }
 
-/** Answer what waits, and only then destroy the server: a vCPU that waits in a destroyed one waits for ever. */
+/** Those of serial lines. */
+function removeSockets(arena: Arena): void {
+  const { devices } = readLayout(arena.layout(), arena.dataLength);
+  for (const option of devices.flatMap(({ spec }) => Object.values(spec?.options ?? {}))) removeLeft(String(option));
+}
+
+/** The guest has what it waits for, or is gone: it may end meanwhile, too. */
 function end(xen: XenHost, domid: DomId, arena: Arena): { readonly guestGone: boolean; readonly done: string } {
   const id = arena.header("ioservid") as IoservId;
   try {
     xen.bufioreqPort(domid, id);
+    answer(xen, domid, arena);
   } catch (error) {
     if (!isServerGone(error)) throw error;
     return { guestGone: true, done: `domain ${domid} has no ioreq server ${id} any more: its state file is removed` };
   }
+  const done = `what waited is answered, ioreq server ${id} is destroyed, its devices read as all ones now`;
+  return { guestGone: false, done: `domain ${domid}: ${done}` };
+}
+
+/** Answer what waits, and only then destroy the server: a vCPU that waits in a destroyed one waits for ever. */
+function answer(xen: XenHost, domid: DomId, arena: Arena): void {
   arena.recover();
   const server = new IoreqServer(
     { domid, bufioreq: "off", polling: { window: 0, budget: 1 } },
@@ -86,8 +102,6 @@ function end(xen: XenHost, domid: DomId, arena: Arena): { readonly guestGone: bo
   // A line that stays up would interrupt the guest for ever.
   for (const wire of arena.ledger.lines()) xen.setIntxLevel(domid, wire >>> 2, (wire & 3) as 0 | 1 | 2 | 3, false);
   server.stop();
-  const done = `what waited is answered, ioreq server ${id} is destroyed, its devices read as all ones now`;
-  return { guestGone: false, done: `domain ${domid}: ${done}` };
 }
 
 /** A bus without devices. */

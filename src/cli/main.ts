@@ -3,6 +3,7 @@
 
 import { Argument, Command, InvalidArgumentError, Option } from "commander";
 import { IoreqdError, messageOf } from "../base/errors.js";
+import { isShortage } from "../base/shortage.js";
 import { didYouMean } from "../base/suggest.js";
 import { version } from "./version.js";
 
@@ -235,9 +236,11 @@ export async function main(argv: readonly string[]): Promise<void> {
       process.exitCode = code;
     }).parseAsync(argv);
   } catch (error) {
-    // Errors of ours are for operators: one line. Anything else is a bug, and keeps its stack.
-    const isOurs = error instanceof IoreqdError;
-    const text = isOurs ? `${error.code}: ${error.message}` : error instanceof Error ? error.stack : messageOf(error);
+    // Errors of ours are for operators: one line. Anything else is a bug, and keeps its stack; unless the host is short.
+    const isShort = isShortage(error) && !(error instanceof IoreqdError);
+    const known = isShort ? new IoreqdError("HOST_SHORT", messageOf(error)) : error;
+    const isOurs = known instanceof IoreqdError;
+    const text = isOurs ? `${known.code}: ${known.message}` : error instanceof Error ? error.stack : messageOf(error);
     process.stderr.write(`ioreqd: ${text}\n`);
     process.exitCode = isOurs ? FAILED : BUG;
   }

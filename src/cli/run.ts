@@ -6,6 +6,8 @@
 
 import { existsSync } from "node:fs";
 import { hasCode, IoreqdError, messageOf } from "../base/errors.js";
+import { isShortage } from "../base/shortage.js";
+import { isServerGone } from "../ioreq/server.js";
 import { findGuest } from "../launch/guest.js";
 import { ServiceKeys } from "../launch/keys.js";
 import { openStore } from "../launch/store.js";
@@ -32,20 +34,39 @@ import { version } from "./version.js";
  */
 export async function run(flags: RunFlags, begun: (session: Session) => () => void = () => () => {}): Promise<number> {
   const predecessor = flags.successor === true ? new Predecessor() : null;
+  const served = wasServed(flags);
   try {
     const outcome = await serve(flags, predecessor, begun);
     return outcome instanceof Successor ? await outcome.outlive() : outcome;
   } catch (error) {
     predecessor?.failed(error);
-    if (!hasCode(error, "DOMAIN_UNKNOWN") || !wasServed(flags)) throw error;
-    process.stderr.write(`ioreqd: ${messageOf(error)}; it was served before: ioreqd abandon removes what is left\n`);
-    return 0;
+    if (!served) throw error;
+    if (hasCode(error, "DOMAIN_UNKNOWN") || isServerGone(error)) {
+      process.stderr.write(`ioreqd: ${messageOf(error)}; it was served before\n`);
+      if (predecessor === null) await removeRest(flags);
+      return 0;
+    }
+    if (!isShortage(error)) throw error;
+    process.stderr.write(`ioreqd: ${messageOf(error)}; the guest waits for a process that finds more\n`);
+    return LATER;
   }
 }
 
-/** The guest ended while no process served it: the unit, which was to start the next one, abandons it. */
+/** The guest waits, and what was missing may be there in a moment: whoever supervises us tries again. Source: sysexits.h, EX_TEMPFAIL. */
+const LATER = 75;
+
+/** There is something to go on with, or to remove where the guest ended while no process served it. */
 function wasServed(flags: RunFlags): boolean {
   return flags.domid !== undefined && existsSync(statePath(stateDirOf(flags), flags.domid));
+}
+
+/** Of a guest that has ended. */
+async function removeRest(flags: RunFlags): Promise<void> {
+  const { abandon } = await import("./abandon.js");
+  await abandon(flags.domid as number, { stateDir: stateDirOf(flags) }).catch((error: unknown) => {
+    if (hasCode(error, "NOTHING_LEFT")) return;
+    process.stderr.write(`ioreqd: ${messageOf(error)}; ioreqd abandon ${flags.domid} removes what is left\n`);
+  });
 }
 
 async function serve(
@@ -87,11 +108,11 @@ async function serve(
       let over = (): void => {};
       try {
         if (confined) {
-          await keys?.running(session.server.id, version());
+          await sayRunning(session);
           store?.close();
           confine(xen, domid);
         }
-        session.serve();
+        await orSayWhy(() => session.serve());
         if (first) {
           ending.watch({
             xen,
@@ -103,7 +124,7 @@ async function serve(
           });
           session.waitedMs = predecessor?.serving() ?? null;
         }
-        if (!confined) await keys?.running(session.server.id, version());
+        if (!confined) await sayRunning(session);
         announce(log, session, domid);
         supervisor?.send({ READY: 1, STATUS: `serving domain ${domid}: ${session.tree.functions.length} functions` });
         over = begun(session);
@@ -149,12 +170,25 @@ async function serve(
       return 0;
     }
 
-    async function begin(uuid: string, handover: Handover): Promise<Session> {
+    /** A guest that was served before goes on with its devices, whatever xenstore has against our keys. */
+    async function sayRunning(session: Session): Promise<void> {
+      await keys?.running(session.server.id, version()).catch((error: unknown) => {
+        if (!session.takenOver) throw error;
+        log.warn({ err: messageOf(error) }, "xenstore keys not written");
+      });
+    }
+
+    function begin(uuid: string, handover: Handover): Promise<Session> {
+      // Who has given up root can't start a process that has it.
+      const reload = confined ? {} : { reload: () => handover.prepare() };
+      const options = { ...plan.session, uuid, descriptors: new DescriptorStore(supervisor), ...reload };
+      return orSayWhy(() => new Session(options, xen, ffi, log, (error) => ending.eventsLost(error)));
+    }
+
+    /** What keeps us from serving is told where others look for it. */
+    async function orSayWhy<T>(act: () => T): Promise<T> {
       try {
-        // Who has given up root can't start a process that has it.
-        const reload = confined ? {} : { reload: () => handover.prepare() };
-        const options = { ...plan.session, uuid, descriptors: new DescriptorStore(supervisor), ...reload };
-        return new Session(options, xen, ffi, log, (error) => ending.eventsLost(error));
+        return act();
       } catch (error) {
         supervisor?.send({ STATUS: messageOf(error) });
         // Another process serves this guest: what it says of itself stays.

@@ -25,10 +25,12 @@ const LONGEST_VALUE = 2048;
 /** What was asked of a serving process, and what it says of itself. Errors of xenstore reach the caller. */
 export class ServiceKeys {
   readonly #store: XenStore;
+  readonly #domid: number;
   readonly #node: string;
 
   constructor(store: XenStore, domid: number) {
     this.#store = store;
+    this.#domid = domid;
     this.#node = serviceNode(domid);
   }
 
@@ -52,8 +54,10 @@ export class ServiceKeys {
     return this.#say({ state: "running", pid: String(process.pid), ioservid: String(ioservid), version });
   }
 
-  failed(reason: string): Promise<void> {
-    return this.#say({ state: "error", error: reason.slice(0, LONGEST_VALUE) });
+  /** Of a guest that has gone nothing is said: nobody would ever remove it. */
+  async failed(reason: string): Promise<void> {
+    await this.#say({ state: "error", error: reason.slice(0, LONGEST_VALUE) });
+    if (!(await this.#store.isIntroduced(this.#domid))) await this.removeAll();
   }
 
   /** This process has let go, and another may serve the guest: what to serve stays. */

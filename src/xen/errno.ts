@@ -3,6 +3,7 @@
 
 import { constants } from "node:os";
 import { IoreqdError } from "../base/errors.js";
+import { isShortageErrno } from "../base/shortage.js";
 import { simulatedLibraries, XENSIM_LIBRARIES, xensimSocket } from "./libraries.js";
 
 const NAMES = new Map(Object.entries(constants.errno).map(([name, value]) => [value, name]));
@@ -130,9 +131,11 @@ export function openFailed(call: string, { node, module }: DeviceNode, errno: nu
   const name = errnoName(errno);
   const socket = xensimSocket();
   if (socket !== undefined) {
-    const advice = simulatedLibraries()
-      ? `the simulated host at ${socket} does not answer: has it ended? XENSIM_SOCKET names its socket`
-      : `XENSIM_SOCKET is set, but the libraries loaded are not those of the simulated host: npm run build makes them in ${XENSIM_LIBRARIES}`;
+    const advice = isShortageErrno(name)
+      ? REASONS[name]
+      : simulatedLibraries()
+        ? `the simulated host at ${socket} does not answer: has it ended? XENSIM_SOCKET names its socket`
+        : `XENSIM_SOCKET is set, but the libraries loaded are not those of the simulated host: npm run build makes them in ${XENSIM_LIBRARIES}`;
     return new IoreqdError("XEN_OPEN_FAILED", `${call}: ${name} (${advice})`, { call, socket, errno: name });
   }
   return new IoreqdError(

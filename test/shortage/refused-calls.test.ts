@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+/**
+ * A call to Xen's libraries, to map memory, or to xenstored is refused because something is short, once. Which calls there
+ * are is found by counting them.
+ */
+
+import { type Walked, type Way, walk } from "./walk.js";
+
+/** Every which call: all of them take some minutes, and are what EVERY_STEP=1 asks for. */
+const STRIDE = process.env["EVERY_STEP"] === undefined ? 9 : 1;
+const AT_ONCE = 2;
+const MINUTES = 60_000;
+const [REFUSED, FAULT, LATER] = [1, 70, 75];
+
+/** What is wrong with how it went on, in words. */
+function problems(way: Way, step: string, { exit, next, said, left, served, steps }: Walked): string[] {
+  const at = `${way}, ${step} (${steps.join()})`;
+  const found: string[] = [];
+  // Who asked reads there why the guest, which lives, is not served.
+  const unexpected = left.filter((what) => !(exit === REFUSED && /ioreqd\/(state|error)$/.test(what)));
+  found.push(...unexpected.map((what) => `${at}: left behind: ${what}`));
+  if (steps.length > 0 && exit !== 0 && !/ENOMEM/.test(said)) found.push(`${at}: nothing says ENOMEM: ${said}`);
+  // A transfer of the guest's that could not be made is told, and does not end the process.
+  const isTold = said.includes("guest memory not mapped");
+  if (way === "take over" && !served && !isTold) found.push(`${at}: the guest was not served to its end: ${said}`);
+  if (exit === 0 && !served && !isTold) found.push(`${at}: the guest failed: ${said}`);
+  const isFirst = way === "serve" && exit === REFUSED;
+  const isLeft = (exit === FAULT || exit === LATER || way === "take over") && next === 0;
+  if (exit !== 0 && !isFirst && !isLeft) found.push(`${at}: it ended with ${exit}, the next with ${next}: ${said}`);
+  return found;
+}
+
+test.each<Way>(["serve", "take over"])(
+  "a call that is refused with ENOMEM, any of %s: an error that says so, or the guest is served all the same",
+  async (way) => {
+    const { steps } = await walk(way, "count");
+    const offset = Math.floor(Math.random() * STRIDE);
+    const chosen = steps.map((_, n) => `ENOMEM at ${n}`).filter((_, n) => n % STRIDE === offset);
+    const found: string[] = [];
+    const walker = async (): Promise<void> => {
+      for (let step = chosen.shift(); step !== undefined; step = chosen.shift())
+        found.push(...problems(way, step, await walk(way, step)));
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, walker));
+    expect(found).toEqual([]);
+  },
+  10 * MINUTES,
+);
