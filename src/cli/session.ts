@@ -95,7 +95,7 @@ export class Session {
       const arena = left === null ? this.#state.create(plan, this.#down) : this.#state.takeOver(left, this.#down);
       if (left === null) arena.uuid = options.uuid;
       this.tree = new PciTree(plan, arena);
-      this.#memory = new ForeignMemory(xen, options.domid);
+      this.#memory = new ForeignMemory(xen, options.domid, (what, fields) => this.events.note("", what, fields));
       this.server = new IoreqServer(
         { domid: options.domid, bufioreq: options.bufioreq, polling: options.polling },
         {

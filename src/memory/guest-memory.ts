@@ -8,8 +8,9 @@
  * INVALIDATE request, upon which everything is unmapped.
  */
 
-import { hasCode } from "../base/errors.js";
+import { hasCode, hasErrno, messageOf } from "../base/errors.js";
 import type { DomId, Gfn } from "../base/ids.js";
+import type { GuestEvent } from "../ioreq/bus.js";
 import { PAGE_SIZE } from "../spec/xen-ioreq.js";
 import type { ForeignMapping, XenHost } from "../xen/host.js";
 
@@ -27,12 +28,15 @@ interface Window {
 export class ForeignMemory {
   readonly #xen: XenHost;
   readonly #domid: DomId;
+  readonly #guestEvent: GuestEvent;
   /** By window number; a Map keeps insertion order, so the first is the oldest. */
   readonly #windows = new Map<number, Window>();
 
-  constructor(xen: XenHost, domid: DomId) {
+  /** `guestEvent` hears of memory that could not be mapped although the guest may have it. */
+  constructor(xen: XenHost, domid: DomId, guestEvent: GuestEvent = () => {}) {
     this.#xen = xen;
     this.#domid = domid;
+    this.#guestEvent = guestEvent;
   }
 
   /** Copy guest memory out. False, with `target` half filled perhaps, when some of it is not there. */
@@ -97,15 +101,27 @@ export class ForeignMemory {
     const gfns = Float64Array.from({ length: WINDOW_PAGES }, (_, page) => index * WINDOW_PAGES + page);
     let mapping: ForeignMapping;
     try {
-      mapping = this.#xen.mapForeign(this.#domid, gfns, "rw");
+      mapping = this.#mapOrMakeRoom(gfns);
     } catch (error) {
       // No page of the window is there: the guest named a hole. That is no fault of ours.
-      if (hasCode(error, "XEN_CALL_FAILED") || hasCode(error, "XEN_DOMAIN_GONE")) return null;
-      throw error;
+      if (!hasCode(error, "XEN_CALL_FAILED") && !hasCode(error, "XEN_DOMAIN_GONE")) throw error;
+      if (isShort(error)) this.#guestEvent("guest memory not mapped", { error: messageOf(error) });
+      return null;
     }
     if (mapping.errors.some((errno) => errno === 0)) return mapping;
     mapping.unmap();
     return null;
+  }
+
+  /** Where memory is short, what other windows have is given back first. */
+  #mapOrMakeRoom(gfns: Float64Array): ForeignMapping {
+    try {
+      return this.#xen.mapForeign(this.#domid, gfns, "rw");
+    } catch (error) {
+      if (!isShort(error) || this.#windows.size === 0) throw error;
+      this.invalidate();
+      return this.#xen.mapForeign(this.#domid, gfns, "rw");
+    }
   }
 
   #dropOldest(): void {
@@ -127,3 +143,5 @@ export class ForeignMemory {
     }
   }
 }
+
+const isShort = (error: unknown): boolean => hasErrno(error, "ENOMEM") || hasErrno(error, "EAGAIN");

@@ -60,6 +60,7 @@ export class GuestThatWorks {
   #process: ChildProcess | null = null;
   #pieces = 0;
   #did: (text: string) => void = () => {};
+  #heard: () => void = () => {};
   /** What the process wrote to standard error. */
   said = "";
 
@@ -119,9 +120,18 @@ export class GuestThatWorks {
     this.#process = child;
     child.stderr?.on("data", (text) => {
       this.said += String(text);
+      this.#heard();
     });
     const ended = once(child, "exit").then(() => false);
     if (!(await Promise.race([ended, this.host.waitServerEnabled()]))) throw new Error(`it ended: ${this.said}`);
+  }
+
+  /** Resolves when the process has said this. */
+  says(pattern: RegExp): Promise<void> {
+    return new Promise((resolve) => {
+      this.#heard = () => pattern.test(this.said) && resolve();
+      this.#heard();
+    });
   }
 
   /** The guest does a piece of work. Throws where it fails, and when the process ends. */

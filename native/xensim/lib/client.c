@@ -95,6 +95,15 @@ static bool receive_reply(int fd, struct client_call *call, struct wire_reply *r
     for (struct cmsghdr *h = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL; h; h = CMSG_NXTHDR(&msg, h))
         if (h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS)
             memcpy(call->out_fd, CMSG_DATA(h), h->cmsg_len - CMSG_LEN(0));
+    if (n > 0 && (msg.msg_flags & MSG_CTRUNC)) {
+        /* What came could not be given a number. */
+        for (int i = 0; i < 2; i++) {
+            if (call->out_fd[i] >= 0)
+                close(call->out_fd[i]);
+            call->out_fd[i] = -1;
+        }
+        reply->error = EMFILE;
+    }
     return n >= (ssize_t)sizeof *reply &&
            (reply->error ||
             (size_t)n == sizeof *reply + call->out_length[0] + call->out_length[1]);
