@@ -20,13 +20,15 @@ function problems(way: Way, step: string, { exit, endedAfterMs, said, left, step
   if (endedAfterMs !== null && endedAfterMs > SOON_MS) found.push(`${at}: it took ${endedAfterMs} ms to end`);
   // A guest that was not served yet can't be: that is an error, of one line. All else is a guest's end.
   const isRefusal =
-    way === "serve" && /^ioreqd: (DOMAIN_UNKNOWN|XEN_DOMAIN_GONE): .+$/m.test(said) && !said.includes('"ready"');
+    (way === "serve" || way === "attach") &&
+    /^ioreqd: (DOMAIN_UNKNOWN|XEN_DOMAIN_GONE|SERVICE_FAILED): .+$/m.test(said) &&
+    !said.includes('"ready"');
   if (exit !== (isRefusal ? 1 : 0)) found.push(`${at}: it ended with ${exit}: ${said}`);
   if (/^ +at /m.test(said)) found.push(`${at}: a stack: ${said}`);
   return found;
 }
 
-test.each<Way>(["serve", "take over", "abandon"])(
+test.each<Way>(["serve", "take over", "abandon", "attach"])(
   "a domain that is destroyed at any step of %s: the process ends by itself, says so, and leaves nothing",
   async (way) => {
     const { steps, exit, left } = await walk(way, "count");

@@ -21,11 +21,12 @@ import { MAP_FAILED } from "../../src/xen/tables/libc.js";
 import { Connection } from "../../src/xenstore/connection.js";
 import { refused } from "../../src/xenstore/errors.js";
 import { XS } from "../../src/xenstore/wire.js";
-import { DONE_FILE, REACHED, STEP } from "./walk.js";
+import { DONE_FILE, OF_COMMAND, REACHED, STEP } from "./walk.js";
 
 type Call = (...args: unknown[]) => unknown;
 
-const [what = "count", second = "", third = ""] = (process.env[STEP] ?? "count").split(" ");
+const isOurs = process.argv[2] === process.env[OF_COMMAND];
+const [what = "", second = "", third = ""] = ((isOurs && process.env[STEP]) || "none").split(" ");
 const destroys = what === "before" || what === "after";
 const wanted = Number(destroys ? second : third);
 const errno = constants.errno[what as keyof typeof constants.errno];

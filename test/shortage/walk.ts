@@ -16,18 +16,22 @@ import { GuestRun } from "../../src/sim/guest-run.js";
 import { SIM_DOMID, SimHost } from "../../src/sim/host.js";
 import { SimXenstored } from "../../src/sim/xenstored.js";
 import { PROGRAM } from "../support/ioreqd.js";
+import { devices, GO_ON, GUEST } from "./walking-guest.js";
 
 /** Of the environment: what steps.ts does, and the file that says that the domain is destroyed. */
 export const STEP = "IOREQD_STEP";
 export const DONE_FILE = "IOREQD_STEP_DONE";
+/** Of the environment: in which command; those that it starts have the same environment. */
+export const OF_COMMAND = "IOREQD_STEP_OF";
 /** What lines of steps.ts begin with. */
 export const REACHED = "step ";
 
 /**
  * `serve`: from start-up to teardown after SIGTERM. `take over`: the same of a process that goes on where another was
- * killed. `abandon`: of `ioreqd abandon`, after such an end.
+ * killed. `abandon`: of `ioreqd abandon`, after such an end. `attach`: of `ioreqd attach`, which starts a process in the
+ * background.
  */
-export type Way = "serve" | "take over" | "abandon";
+export type Way = "serve" | "take over" | "abandon" | "attach";
 
 export interface Walked {
   /** Number and name of each step that the process told. */
@@ -48,54 +52,15 @@ export interface Walked {
 /** A process that has not ended by then does not. */
 const PATIENCE_MS = 60_000;
 /** Xen hears of a process's end a moment after we do. */
-const SETTLE_MS = 2000;
+const SETTLE_MS = 10_000;
 
-/** Where in guest memory it says that the guest may go on. */
-const GO_ON = 0x1000;
-
-/** Uses all that a device model has: configuration space, BARs that move, DMA both ways, a line, messages, a serial line, the ring. */
-const GUEST = `
-  const EDU = 0xf0000000, PROBE = 0xf1000000;
-  const must = (holds, what) => { if (!holds) throw new Error(what); };
-  module.exports = (vcpu) => {
-    const place = (bdf, ...bars) => {
-      bars.forEach((at, i) => vcpu.configWrite(bdf, 0x10 + 4 * i, 4, at));
-      vcpu.configWrite(bdf, 4, 2, 7);
-    };
-    place("00:10.0", EDU);
-    vcpu.step("begun");
-    const stop = new Int32Array(vcpu.ram.buffer, ${GO_ON}, 1);
-    if (vcpu.arguments[0] === "waits") while (Atomics.load(stop, 0) === 0) vcpu.read(EDU + 4, 4);
-    const dma = (from, to, command) => {
-      vcpu.write(EDU + 0x80, 8, BigInt(from)); vcpu.write(EDU + 0x88, 8, BigInt(to));
-      vcpu.write(EDU + 0x90, 8, 64n); vcpu.write(EDU + 0x98, 4, command);
-      while (vcpu.read(EDU + 0x98, 4) & 1);
-    };
-    place("00:11.0", PROBE, PROBE + 0x10000, PROBE + 0x20000);
-    place("00:12.0", 0xc100);
-    vcpu.ramWrite(0x4000, new Uint8Array(64).fill(7));
-    dma(0x4000, 0x40000, 1);
-    dma(0x40000, 0x5000, 3);
-    must(vcpu.ramRead(0x5000, 64).every((byte) => byte === 7), "what was copied is not what was sent");
-    vcpu.write(EDU + 0x60, 4, 1); vcpu.write(EDU + 0x64, 4, 1);
-    place("00:10.0", EDU + 0x2000000);
-    must(vcpu.read(EDU + 0x2000000, 4) === 0x10000ed, "edu is not where it went");
-    vcpu.write(PROBE + 0x10000, 4, 0xfee00000); vcpu.write(PROBE + 0x10008, 4, 0x31); vcpu.write(PROBE + 0x1000c, 4, 0);
-    vcpu.configWrite("00:11.0", 0x9c + 2, 2, 0x8000);
-    vcpu.write(PROBE + 8, 4, 0);
-    must(vcpu.waitMsi()?.data === 0x31, "no message");
-    vcpu.out8(0xc100, 65);
-    vcpu.vgaWrite(0xa0000, 4, 1);
-    vcpu.invalidate();
-  };
-`;
-
-const devices = (directory: string): string[] =>
-  [
-    "edu,addr=10.0,delay=1",
-    "msix-probe,addr=11.0",
-    `pci-serial,addr=12.0,chardev=unix:${join(directory, "serial")}`,
-  ].flatMap((spec) => ["--device", spec]);
+type Command = "run" | "abandon" | "attach";
+const COMMANDS: Readonly<Record<Way, Command>> = {
+  serve: "run",
+  "take over": "run",
+  abandon: "abandon",
+  attach: "attach",
+};
 
 class Walk {
   readonly #directory: string;
@@ -120,6 +85,8 @@ class Walk {
     this.#store = store;
     store.introduce(SIM_DOMID, "guest");
     this.#host = new SimHost({ socketPath: join(directory, "xensim") });
+    const settings = { supervisor: "none", stateDir: join(directory, "state"), logDir: join(directory, "log") };
+    writeFileSync(join(directory, "ioreqd.conf"), JSON.stringify(settings));
     const program = join(directory, "guest.js");
     writeFileSync(program, GUEST);
     this.#guest = new GuestRun(this.#host, {
@@ -131,8 +98,8 @@ class Walk {
 
   async go(step: string): Promise<Walked> {
     await this.#guest.loaded;
-    if (this.#way !== "serve") await this.#leaveBehind();
-    const { ended, ready } = this.#start(this.#way === "abandon" ? "abandon" : "run", step);
+    if (this.#way === "take over" || this.#way === "abandon") await this.#leaveBehind();
+    const { ended, ready } = this.#start(COMMANDS[this.#way], step);
     if (this.#way === "serve" && (await ready)) this.#beginGuest();
     if (this.#way === "take over") this.#letGuestGoOn();
     void this.#guest.done.then(() => this.#host.domainDestroyed || this.#process?.kill("SIGTERM"));
@@ -140,6 +107,7 @@ class Walk {
     const endedAt = performance.now();
     const isLeft = exit === FAULT || (this.#way === "take over" && exit !== 0);
     const next = isLeft && !this.#host.domainDestroyed ? await this.#startAgain() : null;
+    if (this.#way === "attach" && !this.#host.domainDestroyed) this.#endService();
     const { ok } = await this.#guest.stop();
     return {
       steps: this.#steps,
@@ -188,22 +156,32 @@ class Walk {
     this.#host.ram[GO_ON] = 1;
   }
 
+  /** What `ioreqd attach` has started, while nobody else ends it. */
+  #endService(): void {
+    const pid = Number(this.#store.read(`/local/domain/0/device-model/${SIM_DOMID}/ioreqd/pid`));
+    if (pid > 0) process.kill(pid, "SIGTERM");
+  }
+
   /** `ready` resolves with whether it came to that. */
-  #start(command: "run" | "abandon", step: string) {
-    const stateDir = ["--state-dir", join(this.#directory, "state")];
-    const argv =
-      command === "run"
-        ? ["run", "--domid", "1", "--watchdog", "0", "-v", "--log-format", "json", ...devices(this.#directory)]
-        : ["abandon", "1"];
+  #start(command: Command, step: string) {
+    const directory = this.#directory;
+    const stateDir = ["--state-dir", join(directory, "state")];
+    const argv = {
+      run: ["--domid", "1", "--watchdog", "0", "-v", "--log-format", "json", ...devices(directory), ...stateDir],
+      abandon: ["1", ...stateDir],
+      attach: ["1", "--device", "edu,addr=10.0"],
+    }[command];
     const env: NodeJS.ProcessEnv = {
       ...process.env,
       ...this.#host.environment(),
       XENSTORED_PATH: this.#store.path,
       ...(step === "none" ? {} : { NODE_OPTIONS: `--require=${join(__dirname, "steps.js")}` }),
+      IOREQD_CONFIG_DIR: directory,
       [STEP]: step,
+      [OF_COMMAND]: command,
       [DONE_FILE]: join(this.#directory, "destroyed"),
     };
-    const child = spawn(process.execPath, [PROGRAM, ...argv, ...stateDir], {
+    const child = spawn(process.execPath, [PROGRAM, command, ...argv], {
       env,
       stdio: ["ignore", "ignore", "pipe"],
     });
@@ -252,19 +230,22 @@ class Walk {
     const numbers = Object.entries(counts).flatMap(([name, count]) => (count === 0 ? [] : [`${count} ${name}`]));
     const paths = [join(this.#directory, "state", "1"), join(this.#directory, "serial")];
     const files = paths.flatMap((path) => (existsSync(path) ? [path, ...entriesOf(path)] : []));
-    const keys = this.#store.values(`/local/domain/0/device-model/${SIM_DOMID}`);
-    const processes = readdirSync("/proc").filter(
-      (pid) => /^\d+$/.test(pid) && commandOf(pid).includes(this.#directory),
+    // What to serve stays as long as the guest.
+    const keys = Object.keys(this.#store.values(`/local/domain/0/device-model/${SIM_DOMID}`)).filter(
+      (key) => this.#host.domainDestroyed || !/ioreqd\/device\/\d+$/.test(key),
     );
-    return [...numbers, ...files, ...Object.keys(keys), ...processes.map((pid) => `process ${pid}: ${commandOf(pid)}`)];
+    const processes = readdirSync("/proc").filter(
+      (pid) => /^\d+$/.test(pid) && environmentOf(pid).includes(this.#directory),
+    );
+    return [...numbers, ...files, ...keys, ...processes.map((pid) => `process ${pid}`)];
   }
 }
 
 const entriesOf = (path: string): string[] => (statSync(path).isDirectory() ? readdirSync(path) : []);
 
-function commandOf(pid: string): string {
+function environmentOf(pid: string): string {
   try {
-    return readFileSync(`/proc/${pid}/cmdline`, "utf8");
+    return readFileSync(`/proc/${pid}/environ`, "utf8");
   } catch {
     return ""; // it has ended
   }

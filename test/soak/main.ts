@@ -1,17 +1,24 @@
 // SPDX-License-Identifier: MIT
-/** `npm run soak [-- --kills N --seed S --points "A,B"]`: exit code 1 when anything was lost. */
+/**
+ * `npm run soak [-- --kills N --seed S --points "A,B"]`: exit code 1 when anything was lost.
+ * `npm run soak -- --hours N [--faster N]`: exit code 1 when anything grew.
+ */
 
 import { parseArgs } from "node:util";
 import type { FaultPoint } from "../takeover/fault-points.js";
+import { day } from "./day/day.js";
+import { reportDay } from "./day/report.js";
 import { POINTS } from "./deaths.js";
 import { report } from "./report.js";
 import { type SoakOptions, soak } from "./soak.js";
 
 const TOLD_EVERY = 50;
 
-function options(): SoakOptions {
+function options(): { hours?: number; faster: number; soak: SoakOptions } {
   const { values } = parseArgs({
     options: {
+      hours: { type: "string" },
+      faster: { type: "string", default: "240" },
       kills: { type: "string", default: "1000" },
       seed: { type: "string", default: String((Date.now() % 1_000_000) + 1) },
       points: { type: "string" },
@@ -23,9 +30,13 @@ function options(): SoakOptions {
     throw new Error(`there is no point "${name.trim()}"; there are: ${POINTS.join(", ")}`);
   });
   return {
-    kills: whole("kills", values.kills),
-    seed: whole("seed", values.seed),
-    ...(points === undefined ? {} : { points }),
+    ...(values.hours === undefined ? {} : { hours: whole("hours", values.hours) }),
+    faster: whole("faster", values.faster),
+    soak: {
+      kills: whole("kills", values.kills),
+      seed: whole("seed", values.seed),
+      ...(points === undefined ? {} : { points }),
+    },
   };
 }
 
@@ -35,8 +46,16 @@ function whole(name: string, text: string): number {
   throw new Error(`--${name} is "${text}", a whole number was expected`);
 }
 
+async function liveThrough(hours: number, faster: number): Promise<number> {
+  process.stdout.write(`Node.js ${process.versions.node}, ${hours} hours, ${faster} times as fast\n`);
+  const result = await day({ hours, faster, onHour: (hour) => process.stderr.write(`hour ${hour}\n`) });
+  process.stdout.write(reportDay(result));
+  return result.problems.length === 0 ? 0 : 1;
+}
+
 async function main(): Promise<number> {
-  const wanted = options();
+  const { hours, faster, soak: wanted } = options();
+  if (hours !== undefined) return liveThrough(hours, faster);
   const began = performance.now();
   process.stdout.write(`Node.js ${process.versions.node}, seed ${wanted.seed}\n`);
   const result = await soak({
