@@ -126,6 +126,7 @@ async function serve(
         }
         if (!confined) await sayRunning(session);
         announce(log, session, domid);
+        await predecessor?.gone();
         supervisor?.send({ READY: 1, STATUS: `serving domain ${domid}: ${session.tree.functions.length} functions` });
         over = begun(session);
         const end = await Promise.race([ending.happened, handover.agreed]);
@@ -160,12 +161,14 @@ async function serve(
         return null;
       }
       if (supervisor === null) {
+        successor.letGo();
         // Whoever waits for our end waits for the guest's. What came meanwhile is meant for the one that serves.
         void ending.happened.then(() => successor.kill("SIGTERM"));
         return successor;
       }
-      // It watches that one from now on. Source: sd_notify(3), MAINPID=.
+      // It watches that one from now on, and hears nobody else. Source: sd_notify(3), MAINPID=; systemd.service(5), NotifyAccess=.
       supervisor.send({ MAINPID: successor.pid });
+      successor.letGo();
       successor.release();
       return 0;
     }
@@ -180,7 +183,7 @@ async function serve(
 
     function begin(uuid: string, handover: Handover): Promise<Session> {
       // Who has given up root can't start a process that has it.
-      const reload = confined ? {} : { reload: () => handover.prepare() };
+      const reload = confined ? {} : { reload: () => handover.prepare(supervisor !== null) };
       const options = { ...plan.session, uuid, descriptors: new DescriptorStore(supervisor), ...reload };
       return orSayWhy(() => new Session(options, xen, ffi, log, (error) => ending.eventsLost(error)));
     }
@@ -216,11 +219,11 @@ class Handover {
   }
 
   /** Throws what the other process says against it, RELOAD_FAILED. */
-  async prepare(): Promise<Reloading> {
+  async prepare(supervised: boolean): Promise<Reloading> {
     if (this.#preparing) throw new IoreqdError("RELOAD_FAILED", "another process is being started already");
     this.#preparing = true;
     try {
-      const successor = await Successor.prepare();
+      const successor = await Successor.prepare(supervised);
       // Whoever asked is answered first: the socket goes with the session.
       setImmediate(() => this.#agree(successor));
       return { pid: successor.pid };

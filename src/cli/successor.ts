@@ -10,6 +10,7 @@
  */
 
 import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
 import { constants } from "node:os";
 import { IoreqdError, messageOf } from "../base/errors.js";
 import { sleepThread } from "../base/sleep.js";
@@ -24,7 +25,7 @@ import { mapFile } from "../xen/map-file.js";
 
 /** What the child says. */
 type Said =
-  | { readonly is: "prepared" }
+  | { readonly is: "prepared"; readonly pid: number }
   | { readonly is: "serving" }
   | { readonly is: "failed"; readonly code: string; readonly message: string };
 /** What the parent says. `leftAt`: when the guest began to wait, in ms of CLOCK_MONOTONIC. */
@@ -32,24 +33,35 @@ interface Take {
   readonly leftAt: number;
 }
 
+/**
+ * Starts what follows and ends, so that it is a child of the supervisor's by the time that becomes the main process. Of
+ * one that is not its child systemd can't see the end: to stop it, it sends SIGKILL right behind SIGTERM.
+ * Source: systemd src/core/service.c, main_pid_alien.
+ */
+const ORPHANED = ["/bin/sh", "-c", '"$@" &', "sh"];
+
 /** The parent's side. */
 export class Successor {
   readonly pid: number;
   readonly #child: ChildProcess;
 
-  private constructor(child: ChildProcess) {
+  private constructor(child: ChildProcess, pid: number) {
     this.#child = child;
-    this.pid = child.pid as number;
+    this.pid = pid;
   }
 
-  /** Resolves when it could take over. Throws what it says against that, with its code; RELOAD_FAILED. */
-  static async prepare(): Promise<Successor> {
+  /**
+   * Resolves when it could take over. Throws what it says against that, with its code; RELOAD_FAILED. `supervised`: a
+   * supervisor waits for its end. Then it is nobody's child here: neither kill() nor outlive() reach it.
+   */
+  static async prepare(supervised: boolean): Promise<Successor> {
     const { WATCHDOG_PID: _ours, LISTEN_PID: _mine, LISTEN_FDS: _given, ...env } = process.env;
     const [program = "", ...words] = process.argv.slice(1);
     const argv = [...process.execArgv, program, ...words.filter((word) => word !== SUCCESSOR), SUCCESSOR];
-    const child = spawn(process.execPath, argv, { env, stdio: ["inherit", "inherit", "inherit", "ipc"] });
-    await said(child, "prepared");
-    return new Successor(child);
+    const [file = "", ...rest] = [...(supervised ? ORPHANED : []), process.execPath, ...argv];
+    const child = spawn(file, rest, { env, stdio: ["inherit", "inherit", "inherit", "ipc"] });
+    const { pid } = await said(child, "prepared");
+    return new Successor(child, pid);
   }
 
   /** This process has let go. Resolves when the successor serves; throws as prepare() does. */
@@ -57,6 +69,10 @@ export class Successor {
     const serving = said(this.#child, "serving");
     this.#child.send({ leftAt } satisfies Take);
     await serving;
+  }
+
+  /** Whoever is to know of the successor does: from now on it speaks for itself. */
+  letGo(): void {
     if (this.#child.connected) this.#child.disconnect();
   }
 
@@ -88,15 +104,15 @@ export class Successor {
 /** The hidden option of `ioreqd run` that makes it one. */
 const SUCCESSOR = "--successor";
 
-function said(child: ChildProcess, what: "prepared" | "serving"): Promise<void> {
+function said<What extends Said["is"]>(child: ChildProcess, what: What): Promise<Said & { readonly is: What }> {
   return new Promise((resolve, reject) => {
     const settle = (act: () => void): void => {
-      child.off("message", hear).off("exit", ended).off("error", failed);
+      child.off("message", hear).off("disconnect", ended).off("error", failed);
       act();
     };
     const hear = (message: unknown): void => {
       const words = message as Said;
-      if (words.is === what) settle(resolve);
+      if (words.is === what) settle(() => resolve(words as Said & { readonly is: What }));
       else if (words.is === "failed") {
         if (child.connected) child.disconnect();
         settle(() => reject(new IoreqdError(words.code, words.message)));
@@ -104,16 +120,17 @@ function said(child: ChildProcess, what: "prepared" | "serving"): Promise<void> 
     };
     const failed = (error: Error): void =>
       settle(() => reject(new IoreqdError("RELOAD_FAILED", `start another process: ${error.message}`)));
-    const ended = (code: number | null, signal: string | null): void =>
+    // Not "exit": who said something and ended was heard by then, and it may be no child of ours.
+    const ended = (): void =>
       settle(() =>
         reject(
           new IoreqdError(
             "RELOAD_FAILED",
-            `the process that was to go on ended (${code === null ? signal : `exit code ${code}`}) before it was ${what}; the log has what it said`,
+            `the process that was to go on ended before it was ${what}; the log has what it said`,
           ),
         ),
       );
-    child.on("message", hear).on("exit", ended).on("error", failed);
+    child.on("message", hear).on("disconnect", ended).on("error", failed);
   });
 }
 
@@ -131,7 +148,7 @@ export class Predecessor {
       });
       process.once("disconnect", () => resolve(false));
     });
-    this.#say({ is: "prepared" });
+    this.#say({ is: "prepared", pid: process.pid });
     return told;
   }
 
@@ -140,6 +157,11 @@ export class Predecessor {
     const waited = monotonic() - (this.#leftAt ?? monotonic());
     this.#say({ is: "serving" });
     return waited;
+  }
+
+  /** Resolves when the parent is over with: a supervisor that it had hears this process now. */
+  async gone(): Promise<void> {
+    if (process.connected) await once(process, "disconnect");
   }
 
   failed(error: unknown): void {
