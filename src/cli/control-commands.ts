@@ -22,6 +22,8 @@ export interface Controlled {
   readonly quarantine: Quarantine;
   readonly rights: SessionRights;
   readonly log: Logger;
+  /** It has given up root. */
+  readonly confined: boolean;
   /** Have another process go on, which resolves with it when that is about to happen; null where none can be started. */
   readonly reload: (() => Promise<Reloading>) | null;
   /** How long, in ms, the guest waited for this process when another had reloaded; null where none had. */
@@ -39,6 +41,7 @@ export interface ServingProcess {
   readonly protocol: number;
   readonly domid: number;
   readonly pid: number;
+  readonly confined: boolean;
   readonly waitedMs: number | null;
 }
 
@@ -108,7 +111,9 @@ export function controlCommands(session: Controlled): ControlCommands {
     if (session.reload !== null) return session.reload();
     throw new IoreqdError(
       "RELOAD_FAILED",
-      "this process can't start one that goes on: it has given up what that needs (--confine), or is not ioreqd run. Restart its unit instead",
+      session.confined
+        ? "this process is confined, so it can't start one that goes on: the command ioreqd reload has systemd do that"
+        : "ioreqd dev swaps a device as it is saved; for another program end it, and start that",
     );
   }
 
@@ -123,6 +128,7 @@ export function controlCommands(session: Controlled): ControlCommands {
           protocol: PROTOCOL,
           domid: session.domid,
           pid: process.pid,
+          confined: session.confined,
           waitedMs: session.waited(),
         }),
       },

@@ -28,7 +28,7 @@ export async function dev(spec: string, flags: DevFlags): Promise<number> {
   const module = new FreshModule(parseDeviceSpec(spec, "dev").device);
   module.load();
   if (!namesDomain(flags)) return simulate(flags);
-  return run({ ...flags, device: [spec, ...flags.device] }, (session) => swapOnSave(module, session));
+  return run({ ...flags, swaps: true, device: [spec, ...flags.device] }, (session) => swapOnSave(module, session));
 }
 
 /** The same command once more, under a simulated Xen, whose environment names the guest. */

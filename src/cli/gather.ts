@@ -39,6 +39,8 @@ export interface RunFlags {
   confine?: boolean;
   /** Started by the process that serves now, to go on when that one says so. */
   successor?: boolean;
+  /** `ioreqd dev`: devices change within the process. */
+  swaps?: boolean;
 }
 
 export interface RunPlan {

@@ -167,9 +167,10 @@ export function program(exit: (code: number) => void): Command {
     .description(
       "have a new process go on with a guest: another program, changed devices; the guest waits for milliseconds",
     )
-    .argument("<domid>", "the guest's domain id, or its name")
+    .argument("[domid]", "the guest's domain id, or its name")
+    .option("--all", "of all guests that are served, one after the other")
     .option(...stateDir)
-    .action(async (guest: string, flags) => (await import("./reload.js")).reload(guest, flags));
+    .action(async (guest: string | undefined, flags) => exit(await (await import("./reload.js")).reload(guest, flags)));
 
   const device = ioreqd.command("device").description("add devices to a guest that runs, remove, revive and list them");
   const served = ["<domid>", "the guest's domain id, or its name"] as const;

@@ -21,10 +21,11 @@ import { confine } from "./confine.js";
 import type { Reloading } from "./control-commands.js";
 import { Ending } from "./ending.js";
 import { gather, type RunFlags } from "./gather.js";
+import { rehearse } from "./rehearsal.js";
 import { functionSummary, Session } from "./session.js";
 import { stateDirOf } from "./state-dir.js";
 import { statePath } from "./state-file.js";
-import { Predecessor, rehearse, Successor } from "./successor.js";
+import { Predecessor, Successor } from "./successor.js";
 import { version } from "./version.js";
 
 /**
@@ -183,8 +184,9 @@ async function serve(
 
     function begin(uuid: string, handover: Handover): Promise<Session> {
       // Who has given up root can't start a process that has it.
-      const reload = confined ? {} : { reload: () => handover.prepare(supervisor !== null) };
-      const options = { ...plan.session, uuid, descriptors: new DescriptorStore(supervisor), ...reload };
+      const reload = confined || flags.swaps === true ? {} : { reload: () => handover.prepare(supervisor !== null) };
+      const descriptors = new DescriptorStore(supervisor);
+      const options = { ...plan.session, uuid, descriptors, confined, ...reload };
       return orSayWhy(() => new Session(options, xen, ffi, log, (error) => ending.eventsLost(error)));
     }
 

@@ -53,6 +53,7 @@ export interface SessionOptions {
   /** After how many deaths in a device's work it goes into quarantine; 0: never. */
   readonly quarantine: number;
   /** See Controlled. */
+  readonly confined?: boolean;
   readonly reload?: () => Promise<Reloading>;
 }
 
@@ -207,14 +208,13 @@ export class Session {
   /** The guest's devices matter more than that somebody can ask for others: without the socket it is served all the same. */
   #listen(): void {
     const log = this.#log;
-    const { domid, stateDir } = this.#options;
+    const { domid, stateDir, confined = false, reload = null } = this.#options;
     const { tree, hotplug, quarantine, rights } = this;
     try {
       const control = new ControlServer({
         path: controlPath(stateDir, domid),
         commands: controlCommands({
-          ...{ domid, tree, hotplug, quarantine, rights, log },
-          reload: this.#options.reload ?? null,
+          ...{ domid, tree, hotplug, quarantine, rights, log, confined, reload },
           waited: () => this.waitedMs,
         }),
         fault: (error) => log.error({ err: error }, "control command failed"),

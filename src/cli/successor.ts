@@ -13,15 +13,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { constants } from "node:os";
 import { IoreqdError, messageOf } from "../base/errors.js";
-import { sleepThread } from "../base/sleep.js";
-import { resolveAgain } from "../launch/device-spec.js";
-import { planAgain, takeState } from "../pci/plan-again.js";
-import { type DeviceRights, tellingWhose } from "../pci/rights.js";
 import { monotonic } from "../pci/timers.js";
-import { PciTree } from "../pci/tree.js";
-import { Arena, HEADER } from "../state/arena.js";
-import type { FfiAdapter } from "../xen/ffi/table.js";
-import { mapFile } from "../xen/map-file.js";
 
 /** What the child says. */
 type Said =
@@ -102,9 +94,10 @@ export class Successor {
 }
 
 /** The hidden option of `ioreqd run` that makes it one. */
-const SUCCESSOR = "--successor";
+export const SUCCESSOR = "--successor";
 
-function said<What extends Said["is"]>(child: ChildProcess, what: What): Promise<Said & { readonly is: What }> {
+/** Resolves when the child says it. Throws what it says instead, with its code; RELOAD_FAILED where it says nothing. */
+export function said<What extends Said["is"]>(child: ChildProcess, what: What): Promise<Said & { readonly is: What }> {
   return new Promise((resolve, reject) => {
     const settle = (act: () => void): void => {
       child.off("message", hear).off("disconnect", ended).off("error", failed);
@@ -173,46 +166,3 @@ export class Predecessor {
     if (process.connected) process.send?.(words);
   }
 }
-
-/**
- * Try on a copy whether this program can take over a state file that another process works with. Throws what planAgain()
- * throws, DEVICE_FAILED.
- */
-export function rehearse(ffi: FfiAdapter, path: string): void {
-  const file = mapFile(ffi, path, { readonly: true });
-  try {
-    const arena = quietCopy(file.buffer);
-    const plan = planAgain(arena, resolveAgain);
-    const tree = new PciTree(plan, arena);
-    arena.transact(() => {
-      takeState(arena, plan);
-      for (const fn of tree.functions) tellingWhose(fn.label, () => fn.attach(NO_RIGHTS));
-    });
-    tree.detach();
-  } finally {
-    file.unmap();
-  }
-}
-
-/** As it is between two transactions: most of the time. In the middle of one it is as a process that died there leaves it. */
-function quietCopy(buffer: ArrayBuffer): Arena {
-  const live = new Int32Array(buffer);
-  for (let tries = COPIES; ; tries -= 1) {
-    const arena = Arena.open(buffer.slice(0));
-    const isWhole = arena.header("layoutChanges") === Atomics.load(live, HEADER.layoutChanges);
-    if (arena.recover() < 0 && isWhole) return arena;
-    if (tries === 0) return arena;
-    sleepThread(1);
-  }
-}
-const COPIES = 100;
-
-/** Nothing that a device does in a rehearsal leaves it. */
-const NO_RIGHTS: DeviceRights = {
-  dma: () => ({ read: () => false, write: () => false }),
-  log: () => ({ info: () => {}, debug: () => {}, guest: () => {} }),
-  chardev: () => ({ write: () => {}, ready: true, onReady: () => {}, onReceive: () => {}, poll: () => {} }),
-  host: () => {},
-  replace: () => ({ keep: () => {}, undo: () => {} }),
-  release: () => {},
-};

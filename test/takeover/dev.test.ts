@@ -56,6 +56,8 @@ test("what is saved is under the guest at once, with the state of what was there
       await all.prints(
         /^tally\.ts: not swapped, the old one goes on: STATE_INCOMPATIBLE: .*bar0\.MARK was 4 bytes wide and is 2/,
       );
+      const reload = await all.ioreqdLater("reload", "1", "--state-dir", all.path("state"));
+      expect(reload.stderr).toMatch(/RELOAD_FAILED: ioreqd dev swaps a device as it is saved/);
       save(device, "export default {");
       await all.prints(/^tally\.ts: not swapped, .*MODULE_LOAD_FAILED: .*tally\.ts:\d+:\d+/);
       save(device, dice("MARK: { at: 4 }"));
