@@ -22,7 +22,7 @@ export interface Controlled {
   readonly quarantine: Quarantine;
   readonly rights: SessionRights;
   readonly log: Logger;
-  /** It has given up root. */
+  /** It has given up root, so what it opens from now on it opens as another user. */
   readonly confined: boolean;
   /** Have another process go on, which resolves with it when that is about to happen; null where none can be started. */
   readonly reload: (() => Promise<Reloading>) | null;
@@ -75,10 +75,21 @@ export function controlCommands(session: Controlled): ControlCommands {
 
   function add({ spec }: Given): ListedDevice {
     if (spec === undefined) throw missing("device.add", "spec, a device as --device takes it");
-    const [request] = resolveDevices([parseDeviceSpec(String(spec), "device add")], hotplug.requests);
-    const fn = hotplug.add(request as DeviceRequest);
+    const fn = opening(() => {
+      const [request] = resolveDevices([parseDeviceSpec(String(spec), "device add")], hotplug.requests);
+      return hotplug.add(request as DeviceRequest);
+    });
     log.info({ device: fn.label, id: fn.plan.id }, "device added");
     return list(fn);
+  }
+
+  /** What opens files for a device: says as whom, where that is why it can't. */
+  function opening<T>(act: () => T): T {
+    try {
+      return act();
+    } catch (error) {
+      throw session.confined && error instanceof IoreqdError ? asWhom(error) : error;
+    }
   }
 
   function named(command: string, { addr, id }: Given): PciFunction {
@@ -102,7 +113,7 @@ export function controlCommands(session: Controlled): ControlCommands {
 
   function revive(given: Given): ListedDevice {
     const fn = named("device.revive", given);
-    session.quarantine.revive(fn);
+    opening(() => session.quarantine.revive(fn));
     log.info({ device: fn.label, id: fn.plan.id }, "device revived");
     return list(fn);
   }
@@ -161,6 +172,16 @@ function withId(tree: PciTree, id: string): PciFunction {
     `there is no device with the id "${id}"; ${ids.length === 0 ? "none has one" : `there are: ${ids.join(", ")}`}`,
     { id },
   );
+}
+
+/** Files that a device needs: its module, its ROM, its chardevs; and what is said of one that can't be opened. */
+const OPENING = ["MODULE_NOT_FOUND", "MODULE_LOAD_FAILED", "DEVICE_SPEC_INVALID", "CHARDEV_FAILED"];
+const UNOPENED = /EACCES|EPERM|EROFS|ENOENT|there is no file/;
+
+function asWhom(error: IoreqdError): IoreqdError {
+  if (!OPENING.includes(error.code) || !UNOPENED.test(error.message)) return error;
+  const message = `${error.message}; this process is confined: it opens files as user ${process.getuid?.()}, and sees only what its unit shows it. Files for that user, chown or chmod; directories, ReadWritePaths= in a drop-in of the unit, and restart it`;
+  return new IoreqdError(error.code, message, error.details, { cause: error });
 }
 
 const missing = (command: string, what: string): IoreqdError =>
