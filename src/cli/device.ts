@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** `ioreqd device`: devices of a guest that runs come and go, by the control socket of the process that serves it. */
 
+import { printable } from "../base/printable.js";
 import { control } from "../control/client.js";
 import { anchored } from "../launch/spec-paths.js";
 import { columns } from "./columns.js";
@@ -62,4 +63,4 @@ function summary({ path, device, id, chardevs }: ListedDevice): string {
   return `${path} ${device}${name}${where}`;
 }
 
-const print = (text: string): void => void process.stdout.write(`${text}\n`);
+const print = (text: string): void => void process.stdout.write(`${printable(text)}\n`);

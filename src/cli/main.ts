@@ -3,6 +3,7 @@
 
 import { Argument, Command, InvalidArgumentError, Option } from "commander";
 import { IoreqdError, messageOf } from "../base/errors.js";
+import { printable } from "../base/printable.js";
 import { isShortage } from "../base/shortage.js";
 import { didYouMean } from "../base/suggest.js";
 import { version } from "./version.js";
@@ -228,7 +229,7 @@ export function program(exit: (code: number) => void): Command {
   return ioreqd;
 }
 
-const print = (text: string): void => void process.stdout.write(`${text}\n`);
+const print = (text: string): void => void process.stdout.write(`${printable(text)}\n`);
 
 /** Run the command line; sets the exit code. */
 export async function main(argv: readonly string[]): Promise<void> {
@@ -242,7 +243,7 @@ export async function main(argv: readonly string[]): Promise<void> {
     const known = isShort ? new IoreqdError("HOST_SHORT", messageOf(error)) : error;
     const isOurs = known instanceof IoreqdError;
     const text = isOurs ? `${known.code}: ${known.message}` : error instanceof Error ? error.stack : messageOf(error);
-    process.stderr.write(`ioreqd: ${text}\n`);
+    process.stderr.write(`ioreqd: ${printable(text ?? "")}\n`);
     process.exitCode = isOurs ? FAILED : BUG;
   }
 }

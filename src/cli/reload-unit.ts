@@ -12,6 +12,7 @@ import { spawn } from "node:child_process";
 import { text } from "node:stream/consumers";
 import { setTimeout } from "node:timers/promises";
 import { hasCode, IoreqdError } from "../base/errors.js";
+import { printable } from "../base/printable.js";
 import { unitOf } from "../launch/service.js";
 import { SUCCESSOR, said } from "./successor.js";
 import { restartUnit, type UnitState, unitState } from "./systemd.js";
@@ -53,7 +54,7 @@ async function rehearseUnit(unit: string, { mainPid, command }: UnitState): Prom
   } catch (error) {
     child.kill("SIGKILL");
     // It has said nothing that could be passed on, so its log may tell.
-    if (hasCode(error, "RELOAD_FAILED")) process.stderr.write(await log);
+    if (hasCode(error, "RELOAD_FAILED")) process.stderr.write(printable(await log));
     throw error;
   } finally {
     late.abort();

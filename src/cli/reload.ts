@@ -4,6 +4,7 @@
 import { existsSync, readdirSync } from "node:fs";
 import { setTimeout } from "node:timers/promises";
 import { hasCode, IoreqdError, messageOf } from "../base/errors.js";
+import { printable } from "../base/printable.js";
 import { control } from "../control/client.js";
 import type { Reloading, ServingProcess } from "./control-commands.js";
 import { findControl } from "./find-control.js";
@@ -40,7 +41,7 @@ export async function reload(guest: string | undefined, flags: ReloadFlags): Pro
     } catch (error) {
       if (!(error instanceof IoreqdError)) throw error;
       failed += 1;
-      process.stderr.write(`ioreqd: domain ${domid}: ${error.code}: ${messageOf(error)}\n`);
+      process.stderr.write(printable(`ioreqd: domain ${domid}: ${error.code}: ${messageOf(error)}\n`));
     }
   }
   return failed === 0 ? 0 : 1;
@@ -68,7 +69,7 @@ async function reloadOne(guest: string, flags: ReloadFlags): Promise<void> {
 
 function tell({ pid, version }: ServingProcess, domid: number, waited: string | null): void {
   const wait = waited === null ? "" : `; the guest waited ${waited}`;
-  process.stdout.write(`domain ${domid} is served by process ${pid}, ioreqd ${version}${wait}\n`);
+  process.stdout.write(printable(`domain ${domid} is served by process ${pid}, ioreqd ${version}${wait}\n`));
 }
 
 /** The process that serves has another one go on. */
