@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 /** `ioreqd reload`: another process, with other device code, goes on with a guest that runs. */
 
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { guestProgram } from "../support/ioreqd.js";
+import { listen } from "../support/notify-socket.js";
 import { type Supervised, save, supervised } from "./supervised.js";
 
 /** Counts reads; `regs` and the rest of the table are what is changed. */
@@ -133,4 +134,33 @@ test("a process that was reloaded and dies is succeeded like any other", async (
     expect(await all.start()).toMatchObject({ takenOver: true });
     await expect(all.guest.done).resolves.toMatchObject({ ok: true });
   }, 3);
+}, 120_000);
+
+test("under a supervisor the new process is no child of the old one, which names it and ends; then it speaks for itself", async () => {
+  const path = `@ioreqd-reload-${process.pid}`;
+  const supervisor = listen(path);
+  try {
+    await withTally(
+      async (all, module) => {
+        const parent = all.path("parent");
+        const tell = `require("node:fs").writeFileSync("${parent}", String(process.ppid));`;
+        save(module, counter(2, "MARK: { at: 0x10, rw: 0xffffffff }", "", tell));
+        expect(await reload(all)).toMatchObject({ status: 0 });
+        await all.step("version 2");
+        const pid = all.serving();
+        expect(Number(readFileSync(parent, "utf8"))).not.toBe(all.pid);
+        expect(supervisor.receive()).toMatch(/^READY=1/);
+        expect(supervisor.receive()).toBe(`MAINPID=${pid}`);
+        expect(supervisor.receive()).toMatch(/^READY=1/);
+        await expect(all.guest.done).resolves.toMatchObject({ ok: true });
+        // The log, which they share, ends with the second one.
+        process.kill(pid, "SIGKILL");
+        expect(await all.ended()).toBe(0);
+      },
+      2,
+      { NOTIFY_SOCKET: path },
+    );
+  } finally {
+    supervisor.close();
+  }
 }, 120_000);
