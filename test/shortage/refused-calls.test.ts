@@ -17,7 +17,9 @@ function problems(way: Way, step: string, { exit, next, said, left, served, step
   const at = `${way}, ${step} (${steps.join()})`;
   const found: string[] = [];
   // Who asked reads there why the guest, which lives, is not served.
-  const unexpected = left.filter((what) => !(exit === REFUSED && /ioreqd\/(state|error)$/.test(what)));
+  const expected = exit === REFUSED ? /ioreqd\/(state|error)$/ : /ioreqd\/(state|pid|ioservid|version)$/;
+  const isKept = exit === REFUSED || said.includes("xenstore keys not removed");
+  const unexpected = left.filter((what) => !(isKept && expected.test(what)));
   found.push(...unexpected.map((what) => `${at}: left behind: ${what}`));
   if (steps.length > 0 && exit !== 0 && !/ENOMEM/.test(said)) found.push(`${at}: nothing says ENOMEM: ${said}`);
   // A transfer of the guest's that could not be made is told, and does not end the process.

@@ -71,6 +71,7 @@ class Walk {
   readonly #steps: string[] = [];
   #process: ChildProcess | null = null;
   #said = "";
+  #hasBegun = false;
   #reachedAt: number | null = null;
   #begun: () => void = () => {};
 
@@ -143,11 +144,15 @@ class Walk {
   }
 
   /** What was missing is there again. */
-  #startAgain(): Promise<number | NodeJS.Signals> {
-    return this.#patiently(this.#start("run", "none").ended);
+  async #startAgain(): Promise<number | NodeJS.Signals> {
+    const { ended, ready } = this.#start("run", "none");
+    if ((await ready) && !this.#hasBegun) this.#beginGuest();
+    void this.#guest.done.then(() => this.#process?.kill("SIGTERM"));
+    return this.#patiently(ended);
   }
 
   #beginGuest(): void {
+    this.#hasBegun = true;
     this.#host.unpause();
     this.#guest.begin();
   }
