@@ -69,7 +69,12 @@ class Day {
       vcpus: 1,
       words: [String(ticks), String((TICK_S * 1000) / options.faster)],
       verbose: false,
-      moreArguments: (directory) => ["--device", `pci-serial,addr=${AT.serial},chardev=unix:${directory}/serial`],
+      moreArguments: (directory) => [
+        "--watchdog",
+        "0",
+        "--device",
+        `pci-serial,addr=${AT.serial},chardev=unix:${directory}/serial`,
+      ],
     });
     return new Day(options, all, ticks, await SimXenstored.listen(all.path("xenstored")));
   }
