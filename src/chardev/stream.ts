@@ -12,6 +12,8 @@ export interface ChardevRights {
   readonly log: DeviceLog;
   readonly io: DescriptorIo;
   readonly keeper: Keeper;
+  /** The guest comes from elsewhere, perhaps from this host: who has the other end open there goes soon, or goes on. */
+  readonly arriving: boolean;
   /** Run work as a transaction of its own: a byte that arrives changes the device. */
   host(work: () => void): void;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** `unix:PATH`: a socket that listens; one client at a time, and the next one when it has gone. */
 
-import { accessSync, closeSync, constants, lstatSync, readFileSync, rmSync } from "node:fs";
+import { accessSync, closeSync, constants, lstatSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { constants as os } from "node:os";
 import { dirname, resolve } from "node:path";
 import { getSystemErrorName } from "node:util";
@@ -16,6 +16,7 @@ const SHORT_MS = 100;
 export function openUnix(chardev: StreamChardev, path: string, rights: ChardevRights): void {
   const { log, io, keeper } = rights;
   const listener = new Descriptor(io, keeper.take("listener") ?? makeListener(path, rights));
+  const ours = idOf(path);
   let client: Descriptor | null = null;
   /** It will say no more. */
   let silent = false;
@@ -67,12 +68,26 @@ export function openUnix(chardev: StreamChardev, path: string, rights: ChardevRi
     for (const end of ["client", "listener"]) keeper.forget(end);
     client?.close();
     listener.close();
-    if (!keeper.leaving) rmSync(path, { force: true });
+    if (keeper.leaving || ours === null) return;
+    for (const one of [path, asideOf(path)]) if (idOf(one) === ours) rmSync(one, { force: true });
+    // The guest did not come after all: who has it still gets back what it had.
+    if (rights.arriving && idOf(path) === null && idOf(asideOf(path)) !== null) renameSync(asideOf(path), path);
   });
 }
 
-function makeListener(path: string, { io, keeper }: ChardevRights): number {
+/** Where the socket is of the process that serves the guest which comes, until that ends. */
+const asideOf = (path: string): string => `${path}.source`;
+
+/** Which socket is there; null: none. */
+function idOf(path: string): string | null {
+  const there = lstatSync(path, { throwIfNoEntry: false });
+  return there?.isSocket() === true ? `${there.dev}:${there.ino}` : null;
+}
+
+function makeListener(path: string, { io, keeper, arriving }: ChardevRights): number {
   accessSync(dirname(path), constants.W_OK);
+  // A socket listens on, whatever it is called. Who connects from now on is this guest's.
+  if (arriving && idOf(path) !== null) renameSync(path, asideOf(path));
   removeOldSocket(path);
   const fd = io.listen(path);
   keeper.keep("listener", fd);

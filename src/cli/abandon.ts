@@ -9,6 +9,7 @@ import { removeLeft } from "../chardev/index.js";
 import type { Bus, GuestMemory } from "../ioreq/bus.js";
 import { IoreqServer, isServerGone } from "../ioreq/server.js";
 import { ServiceKeys } from "../launch/keys.js";
+import { hostSettings } from "../launch/settings.js";
 import { openStore } from "../launch/store.js";
 import type { Arena } from "../state/arena.js";
 import { readLayout } from "../state/read-layout.js";
@@ -16,6 +17,7 @@ import { openAdapter } from "../xen/ffi/index.js";
 import type { XenHost } from "../xen/host.js";
 import { NativeXen } from "../xen/native.js";
 import type { XenStore } from "../xenstore/client.js";
+import { DEFAULT_SAVED_DIR, keepSaved } from "./saved-file.js";
 import { stateDirOf } from "./state-dir.js";
 import { StateFile } from "./state-file.js";
 
@@ -45,6 +47,7 @@ export async function abandon(number: number, flags: AbandonFlags): Promise<void
       const { guestGone, done } = end(xen, domid, arena);
       removeSockets(arena);
       state.discard();
+      keepSaved(stateDirOf(flags), domid, hostSettings().savedDir ?? DEFAULT_SAVED_DIR);
       const store = await openStore();
       if (store !== null) await clearKeys(store, domid, guestGone).finally(() => store.close());
       process.stdout.write(`${done}\n`);

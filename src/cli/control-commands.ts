@@ -28,6 +28,13 @@ export interface Controlled {
   readonly reload: (() => Promise<Reloading>) | null;
   /** How long, in ms, the guest waited for this process when another had reloaded; null where none had. */
   readonly waited: () => number | null;
+  /** See Session.snapshot(). */
+  readonly snapshot: () => Buffer;
+}
+
+/** All that the devices know, as a file of it is: src/state/snapshot.ts. */
+export interface Saved {
+  readonly snapshot: string;
 }
 
 /** The process that is about to go on with a guest. */
@@ -145,6 +152,7 @@ export function controlCommands(session: Controlled): ControlCommands {
       },
     ],
     ["reload", { takes: {}, run: reload }],
+    ["save", { takes: {}, run: (): Saved => ({ snapshot: session.snapshot().toString() }) }],
     ["device.list", { takes: {}, run: () => ({ devices: tree.functions.map(list) }) }],
     ["device.add", { takes: { spec: "string" }, run: add }],
     ["device.remove", { takes: { addr: "string", id: "string", force: "boolean" }, run: remove }],

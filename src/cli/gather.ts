@@ -18,6 +18,7 @@ import type { AdapterName } from "../xen/ffi/index.js";
 import type { BufioreqMode } from "../xen/host.js";
 import type { XenStore } from "../xenstore/client.js";
 import { DEFAULT_DEATHS } from "./blame.js";
+import { DEFAULT_SAVED_DIR, readSaved } from "./saved-file.js";
 import type { SessionOptions } from "./session.js";
 import { DEFAULT_STATE_DIR } from "./state-dir.js";
 import { DEFAULT_WATCHDOG_MS } from "./watchdog.js";
@@ -37,6 +38,8 @@ export interface RunFlags {
   verbose: number;
   logFormat?: LogFormat;
   confine?: boolean;
+  /** A snapshot: the guest comes from elsewhere. */
+  restore?: string;
   /** Started by the process that serves now, to go on when that one says so. */
   successor?: boolean;
   /** `ioreqd dev`: devices change within the process. */
@@ -48,18 +51,22 @@ export interface RunPlan {
   readonly session: Omit<SessionOptions, "uuid">;
   readonly log: LogOptions;
   readonly ffi: AdapterName;
+  /** Where the state of saved guests is kept. */
+  readonly savedDir: string;
 }
 
 /** Nothing is created yet. Throws IoreqdError for whatever the operator got wrong, `devices` of what it gives for those. */
 export async function gather(flags: RunFlags): Promise<RunPlan> {
-  const named = flags.config !== undefined || flags.device.length > 0;
+  const isNamed = flags.config !== undefined || flags.device.length > 0 || flags.restore !== undefined;
   const file = flags.config === undefined ? { config: {}, devices: [] } : settingsOf(flags.config);
   const number = flags.domid ?? file.config.domid ?? domidOfEnvironment();
   if (number === undefined) {
     throw new IoreqdError("DOMID_MISSING", "no domain is named: give --domid N (xl list shows them)");
   }
   const domid = domId(number);
-  const own: Configured = named ? { ...file, requested: [], unconfigured: null } : await configuredFor(domid);
+  const own: Configured = isNamed
+    ? { ...file, requested: [], unconfigured: null, restore: null }
+    : await configuredFor(domid);
   const config = layered(hostSettings(), own.config);
   const devices = (): DeviceRequest[] => {
     if (own.unconfigured !== null) throw own.unconfigured;
@@ -69,12 +76,14 @@ export async function gather(flags: RunFlags): Promise<RunPlan> {
       ...flags.device.map((text) => parseDeviceSpec(text)),
     ]);
   };
+  const restore = flags.restore ?? own.restore;
   const verbosity = flags.verbose > 0 ? flags.verbose : (config.log?.verbosity ?? 0);
   return {
     session: {
       domid,
       devices,
       hosts: hostBridges(config),
+      ...(restore === null ? {} : { restore: readSaved(restore) }),
       bufioreq: flags.bufioreq ?? config.bufioreq ?? "atomic",
       polling: {
         window: flags.pollWindow ?? config.polling?.window ?? defaultWindow(),
@@ -87,6 +96,7 @@ export async function gather(flags: RunFlags): Promise<RunPlan> {
     },
     log: { verbosity, format: flags.logFormat ?? config.log?.format ?? "auto" },
     ffi: flags.ffi ?? config.ffi ?? "koffi",
+    savedDir: config.savedDir ?? DEFAULT_SAVED_DIR,
   };
 }
 
@@ -94,7 +104,9 @@ interface Configured {
   readonly config: Config;
   readonly devices: DeviceSpec[];
   /** What the launcher asked for. */
-  readonly requested: string[];
+  readonly requested: readonly string[];
+  /** The snapshot that a guest which comes from elsewhere goes on with. */
+  readonly restore: string | null;
   /** Nothing names a device: a mistake, unless a process before this one had some. */
   readonly unconfigured: IoreqdError | null;
 }
@@ -114,9 +126,10 @@ async function configuredFor(domid: DomId): Promise<Configured> {
   if (store === null) throw noDevices(null);
   try {
     const { name } = await findGuest(store, domid);
-    const requested = await new ServiceKeys(store, domid).requested();
+    const { devices: requested, restore } = await new ServiceKeys(store, domid).requested();
     const own = guestSettings(name);
-    return { ...own, requested, unconfigured: requested.length + own.devices.length === 0 ? noDevices(name) : null };
+    const unconfigured = requested.length + own.devices.length === 0 ? noDevices(name) : null;
+    return { ...own, requested, restore, unconfigured };
   } finally {
     store.close();
   }

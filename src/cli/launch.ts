@@ -2,26 +2,32 @@
 /** `ioreqd attach` and the part of ioreqd-dm that is more than a shell script: start serving a guest in the background. */
 
 import { appendFileSync, readFileSync } from "node:fs";
+import { resolve } from "node:path";
 import { IoreqdError, messageOf } from "../base/errors.js";
 import { domId } from "../base/ids.js";
 import type { Config } from "../launch/config.js";
-import { type DeviceSpec, parseDeviceSpec, resolveDevices } from "../launch/device-spec.js";
-import { findQemu, OURS, readDmArguments, refuseSlotsOfQemu } from "../launch/dm-arguments.js";
+import { type DeviceSpec, parseDeviceSpec, resolveAgain, resolveDevices } from "../launch/device-spec.js";
+import { type DmArguments, findQemu, OURS, readDmArguments, refuseSlotsOfQemu } from "../launch/dm-arguments.js";
 import { findGuest, type Guest, resolveGuest } from "../launch/guest.js";
 import { hostBridges } from "../launch/host-bridges.js";
-import { DEFAULT_LOG_DIR, START_TIMEOUT_MS, startService } from "../launch/service.js";
+import { DEFAULT_LOG_DIR, type ServiceOptions, START_TIMEOUT_MS, startService } from "../launch/service.js";
 import { guestSettings, hostSettings, layered, noDevices } from "../launch/settings.js";
 import { openStore } from "../launch/store.js";
 import { type DeviceRequest, planTree } from "../pci/plan.js";
+import { planSnapshot } from "../pci/plan-snapshot.js";
+import type { Snapshot } from "../state/snapshot.js";
 import type { XenStore } from "../xenstore/client.js";
+import { keptState, stateMissing } from "./find-saved.js";
+import { readSaved } from "./saved-file.js";
 
 /** `ioreqd attach DOMID|NAME`. Prints what serves the guest now. Throws IoreqdError. */
-export async function attach(nameOrDomid: string, flags: { device: string[] }): Promise<void> {
+export async function attach(nameOrDomid: string, flags: { device: string[]; restore?: string }): Promise<void> {
   const store = await requiredStore();
   try {
     const guest = await resolveGuest(store, nameOrDomid);
-    const requests = requested(guest, flags.device, "--device");
-    const by = await serve(store, guest, flags.device, hostSettings());
+    const file = flags.restore === undefined ? null : resolve(flags.restore);
+    const requests = file === null ? requested(guest, flags.device, "--device") : restorable(readSaved(file));
+    const by = await serve(store, guest, { devices: flags.device, restore: file }, hostSettings());
     const names = requests.map(({ device }) => device.name).join(", ");
     process.stdout.write(`domain ${guest.domid}${guest.name === null ? "" : ` (${guest.name})`}: ${names} (${by})\n`);
   } finally {
@@ -37,9 +43,9 @@ export async function attach(nameOrDomid: string, flags: { device: string[] }): 
 export async function deviceModel(argv: readonly string[]): Promise<number> {
   try {
     const settings = hostSettings();
-    const { domid, devices, slots } = readDmArguments(argv);
+    const given = readDmArguments(argv);
     const qemu = findQemu(settings.qemu);
-    if (domid !== null) await serveBesideQemu(domid, devices, slots, settings);
+    if (given.domid !== null) await serveBesideQemu(given.domid, given, settings);
     process.stdout.write(`${qemu}\n`);
     return 0;
   } catch (error) {
@@ -51,29 +57,50 @@ export async function deviceModel(argv: readonly string[]): Promise<number> {
   }
 }
 
-async function serveBesideQemu(
-  domid: number,
-  devices: readonly string[],
-  slots: ReadonlyMap<number, string>,
-  settings: Config,
-): Promise<void> {
+async function serveBesideQemu(domid: number, given: DmArguments, settings: Config): Promise<void> {
+  const { devices, slots } = given;
   const store = await requiredStore();
   try {
     const guest = await findGuest(store, domId(domid));
-    refuseSlotsOfQemu(requested(guest, devices, OURS), slots);
-    process.stderr.write(`ioreqd-dm: domain ${domid} is served by ${await serve(store, guest, devices, settings)}\n`);
+    const own = layered(settings, guestSettings(guest.name).config);
+    const restore = given.incoming ? await keptState(guest, own, (other) => store.isIntroduced(other)) : null;
+    const requests = restore === null ? requested(guest, devices, OURS) : restorable(readSaved(restore));
+    refuseSlotsOfQemu(requests, slots);
+    if (restore === null && given.incoming) {
+      if (own.withoutState !== "fresh") throw stateMissing(guest, own);
+      process.stderr.write(`ioreqd-dm: domain ${domid}: no saved state of its devices: they begin as after power-on\n`);
+    }
+    const by = await serve(store, guest, { devices, restore }, settings);
+    process.stderr.write(
+      `ioreqd-dm: domain ${domid} is served by ${by}${restore === null ? "" : `, with the state of ${restore}`}\n`,
+    );
   } finally {
     store.close();
   }
 }
 
-function serve(store: XenStore, guest: Guest, devices: readonly string[], settings: Config): Promise<string> {
+function serve(
+  store: XenStore,
+  guest: Guest,
+  what: Pick<ServiceOptions, "devices" | "restore">,
+  settings: Config,
+): Promise<string> {
   return startService(store, guest, {
-    devices,
+    ...what,
     supervisor: settings.supervisor ?? "auto",
     logDir: settings.logDir ?? DEFAULT_LOG_DIR,
     timeoutMs: START_TIMEOUT_MS,
   });
+}
+
+/** The devices of a guest that comes with their state, checked as those that are asked for. */
+function restorable(snapshot: Snapshot): readonly DeviceRequest[] {
+  let requests: readonly DeviceRequest[] = [];
+  planSnapshot(snapshot, 0, (recipes) => {
+    requests = resolveAgain(recipes);
+    return requests;
+  });
+  return requests;
 }
 
 /** All devices of a guest, checked: what is wrong with them is said here, and not in a log. */

@@ -79,6 +79,7 @@ export function program(exit: (code: number) => void): Command {
     )
     .addOption(new Option("--log-format <format>", "default: pretty on a terminal").choices(["auto", "json", "pretty"]))
     .option("--confine", "give up root, other domains and xenstore before the guest's first request is read")
+    .option("--restore <file>", "the guest comes from elsewhere: what its devices knew there, as ioreqd save wrote it")
     .addOption(new Option("--successor", "of the process that started this one, once that says so").hideHelp())
     .action(async (flags) => exit(await (await import("./run.js")).run(flags)));
 
@@ -101,7 +102,18 @@ export function program(exit: (code: number) => void): Command {
     .description("serve a guest in the background, under systemd where it runs, and wait until it is served")
     .argument("<guest>", "domain id or name")
     .option("-D, --device <spec>", "a device, beside those of the guest's own file; may be repeated", collect, [])
+    .option("--restore <file>", "as of run")
     .action(async (guest: string, flags) => (await import("./launch.js")).attach(guest, flags));
+
+  ioreqd
+    .command("save")
+    .description("write what the devices of a suspended or paused guest know to a file")
+    .argument("<guest>", "domain id or name")
+    .argument("[file]", "default: where a guest with this uuid is looked for when it is restored")
+    .option("--state-dir <dir>", "where the directory of each domain is (default: /run/ioreqd)")
+    .action(async (guest: string, file: string | undefined, flags) =>
+      (await import("./save.js")).save(guest, file, flags),
+    );
 
   ioreqd
     .command("abandon")

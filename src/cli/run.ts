@@ -22,6 +22,7 @@ import type { Reloading } from "./control-commands.js";
 import { Ending } from "./ending.js";
 import { gather, type RunFlags } from "./gather.js";
 import { rehearse } from "./rehearsal.js";
+import { Saving } from "./saving.js";
 import { functionSummary, Session } from "./session.js";
 import { stateDirOf } from "./state-dir.js";
 import { statePath } from "./state-file.js";
@@ -76,9 +77,9 @@ async function serve(
   begun: (session: Session) => () => void,
 ): Promise<number | Successor> {
   const plan = await gather(flags);
-  const { domid, devices, stateDir } = plan.session;
+  const { domid, devices, stateDir, restore } = plan.session;
   // What the operator got wrong is told before anything is opened. A guest that was served before has its devices.
-  if (!existsSync(statePath(stateDir, domid))) devices();
+  if (restore === undefined && !existsSync(statePath(stateDir, domid))) devices();
   const confined = flags.confine === true;
   const log = openLog(plan.log);
   const ffi = openAdapter(plan.ffi);
@@ -107,13 +108,20 @@ async function serve(
       const handover = new Handover();
       const session = await begin(uuid, handover);
       let over = (): void => {};
+      const { savedDir } = plan;
+      const { takenOver } = session;
+      const snapshot = (): Buffer => session.snapshot();
+      const saving = Saving.open({ domid, uuid, stateDir, savedDir, takenOver, snapshot, log });
       try {
         if (confined) {
           await sayRunning(session);
           store?.close();
           confine(xen, domid);
         }
-        await orSayWhy(() => session.serve());
+        await orSayWhy(() => {
+          session.serve();
+          saving?.begin();
+        });
         if (first) {
           ending.watch({
             xen,
@@ -131,10 +139,14 @@ async function serve(
         supervisor?.send({ READY: 1, STATUS: `serving domain ${domid}: ${session.tree.functions.length} functions` });
         over = begun(session);
         const end = await Promise.race([ending.happened, handover.agreed]);
-        if (end instanceof Successor) return await handOver(session, end);
+        if (end instanceof Successor) {
+          saving?.close(false);
+          return await handOver(session, end);
+        }
         const { why, exitCode, guestGone, forNext } = end;
         log.info({ reason: why }, "stopping");
         supervisor?.send({ STOPPING: 1, STATUS: why });
+        saving?.close(!forNext);
         if (forNext) session.leave();
         else session.stop();
         // Without xenstore that is left to libxl, which removes the keys of a guest that has ended, and to the unit.
@@ -147,6 +159,7 @@ async function serve(
         return exitCode;
       } finally {
         over();
+        saving?.close(false);
         session.stop();
       }
     }
@@ -243,6 +256,7 @@ function announce(log: Logger, session: Session, domid: number): void {
       vcpus: session.server.vcpus,
       functions: session.tree.functions.map(functionSummary),
       ...(session.takenOver ? { takenOver: true } : {}),
+      ...(session.restored ? { restored: true } : {}),
       ...(session.waitedMs === null ? {} : { waitedMs: Math.round(session.waitedMs) }),
       ms: Math.round(performance.now()),
     },

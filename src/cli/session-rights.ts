@@ -25,6 +25,8 @@ export interface RightsParts {
   readonly engine: Engine;
   /** Terminals that outlive the process; without, they go with it. */
   readonly descriptors?: DescriptorStore | undefined;
+  /** Whether devices that are made now come with a guest from elsewhere. */
+  readonly arriving: () => boolean;
 }
 
 /** A chardev of a function, as it was asked for, and what the other side opens where that was not said. */
@@ -77,6 +79,7 @@ export class SessionRights implements DeviceRights {
         openPty: (master, terminal) => openPtyLine(this.#parts.ffi, master, terminal),
         io: this.#io,
         keeper: this.#keeper(fn, option),
+        arriving: this.#parts.arriving(),
         log: this.log(fn),
         host: (work: () => void) => this.host(work, fn.subject),
       },

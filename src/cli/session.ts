@@ -5,8 +5,7 @@
  */
 
 import { hasErrno, IoreqdError, messageOf } from "../base/errors.js";
-import { hex } from "../base/hex.js";
-import { type DomId, formatRange, formatSbdf, type IoservId } from "../base/ids.js";
+import type { DomId, IoservId } from "../base/ids.js";
 import { Teardown } from "../base/teardown.js";
 import { ControlServer } from "../control/server.js";
 import type { PollingOptions } from "../ioreq/polling.js";
@@ -19,19 +18,23 @@ import type { Logger } from "../observe/log.js";
 import type { PciFunction } from "../pci/function.js";
 import { Hotplug } from "../pci/hotplug.js";
 import { type DeviceRequest, planTree } from "../pci/plan.js";
-import { planAgain, takeState } from "../pci/plan-again.js";
+import { type PlanAgain, planAgain, takeState } from "../pci/plan-again.js";
+import { planSnapshot } from "../pci/plan-snapshot.js";
 import { Quarantine } from "../pci/quarantine.js";
-import type { PciHost } from "../pci/rights.js";
+import { monotonic } from "../pci/timers.js";
 import { PciTree } from "../pci/tree.js";
 import type { HostWindows } from "../pci/windows.js";
 import { type Arena, SERVER_STATE } from "../state/arena.js";
+import { type Snapshot, settledSnapshot, writeSnapshot } from "../state/snapshot.js";
 import type { DescriptorStore } from "../xen/descriptor-store.js";
 import type { FfiAdapter } from "../xen/ffi/table.js";
 import type { BufioreqMode, XenHost } from "../xen/host.js";
 import { blame } from "./blame.js";
 import { controlCommands, type Reloading } from "./control-commands.js";
+import { sessionHost } from "./session-host.js";
 import { SessionRights } from "./session-rights.js";
 import { controlPath, StateFile } from "./state-file.js";
+import { version } from "./version.js";
 import { watchTransactions } from "./watchdog.js";
 
 export interface SessionOptions {
@@ -41,6 +44,8 @@ export interface SessionOptions {
   /** What to serve where no process has served the domain before. Throws for what the operator got wrong. */
   readonly devices: () => readonly DeviceRequest[];
   readonly hosts: readonly HostWindows[];
+  /** What the guest's devices knew where it was saved, or where it ran until now; it stands in place of `devices` and `hosts`. */
+  readonly restore?: Snapshot;
   readonly bufioreq: BufioreqMode;
   readonly polling: PollingOptions;
   /** The directory that has one directory per domain. */
@@ -70,6 +75,7 @@ export class Session {
   readonly #state: StateFile;
   readonly #log: Logger;
   readonly #memory: ForeignMemory;
+  readonly #arena: Arena;
   readonly #options: SessionOptions;
   readonly #xen: XenHost;
   /** The record whose work a process before this one died in, or -1. */
@@ -85,16 +91,17 @@ export class Session {
     this.#log = log;
     this.events = new GuestEvents(log);
     try {
-      refuseTranslation(options.hosts, xen);
       this.#state = new StateFile(ffi, options, this.#down);
       const left = this.#leftBehind();
       // What the guest had from the process before stays: an error here is for the next one to mend.
       this.#state.keep = left !== null;
       // Tables and addresses are checked before anything is created.
-      const again = left === null ? null : planAgain(left, resolveAgain);
+      const again = left === null ? this.#restored() : planAgain(left, resolveAgain);
       const plan = again ?? planTree(options.devices(), options.hosts);
+      refuseTranslation(plan.hosts, xen);
       const arena = left === null ? this.#state.create(plan, this.#down) : this.#state.takeOver(left, this.#down);
       if (left === null) arena.uuid = options.uuid;
+      this.#arena = arena;
       this.tree = new PciTree(plan, arena);
       this.#memory = new ForeignMemory(xen, options.domid, (what, fields) => this.events.note("", what, fields));
       this.server = new IoreqServer(
@@ -120,6 +127,7 @@ export class Session {
         memory: this.#memory,
         engine,
         descriptors: options.descriptors,
+        arriving: () => this.restored && arena.header("serverState") !== SERVER_STATE.enabled,
       });
       this.#down.defer("close the chardevs", () => this.rights.releaseAll());
       this.hotplug = new Hotplug(this.tree, plan.hosts, arena, this.rights);
@@ -128,7 +136,10 @@ export class Session {
         const { quarantine, tree, server } = this;
         blame(this.#died, { arena, log, tree, server, quarantine, most: options.quarantine });
       }
-      this.tree.connect(this.#pciHost());
+      // Xen has the lines as they were there, and nobody knows of when.
+      if (this.restored) this.tree.doubtLines();
+      const { server, events } = this;
+      this.tree.connect(sessionHost({ domid: options.domid, xen, server, memory: this.#memory, events, log }));
       this.#down.defer("stop the timers", () => this.tree.detach());
       arena.transact(() => {
         // Where tables have changed, all of it happens or nothing: who dies in between leaves state and layout of before.
@@ -159,6 +170,25 @@ export class Session {
   /** Whether a process before this one served the guest. */
   get takenOver(): boolean {
     return this.server.takenOver;
+  }
+
+  /** Whether the guest came from elsewhere. */
+  get restored(): boolean {
+    return this.#options.restore !== undefined && !this.takenOver;
+  }
+
+  /**
+   * All that the guest's devices know, as a file of it is. It holds until the guest goes on, so it is for one that is
+   * suspended or paused. Throws REQUESTS_WAITING.
+   */
+  snapshot(): Buffer {
+    this.server.applyRing();
+    return writeSnapshot(settledSnapshot(this.#arena, version(), monotonic()));
+  }
+
+  #restored(): PlanAgain | null {
+    const { restore } = this.#options;
+    return restore === undefined ? null : planSnapshot(restore, monotonic(), resolveAgain);
   }
 
   /** What a process before this one left for the guest that runs now; null where there is nothing to go on with. */
@@ -216,6 +246,7 @@ export class Session {
         commands: controlCommands({
           ...{ domid, tree, hotplug, quarantine, rights, log, confined, reload },
           waited: () => this.waitedMs,
+          snapshot: () => this.snapshot(),
         }),
         fault: (error) => log.error({ err: error }, "control command failed"),
       });
@@ -223,65 +254,6 @@ export class Session {
     } catch (error) {
       log.warn({ err: messageOf(error) }, "no control socket");
     }
-  }
-
-  // -- what the tree asks of Xen --------------------------------------------------------------
-
-  #pciHost(): PciHost {
-    const { domid } = this.#options;
-    const xen = this.#xen;
-    return {
-      mapFunction: (sbdf) => {
-        xen.mapPciDevice(domid, this.server.id, sbdf);
-        this.#log.debug({ function: formatSbdf(sbdf) }, "function claimed");
-      },
-      unmapFunction: (sbdf) => {
-        xen.unmapPciDevice(domid, this.server.id, sbdf);
-        this.#log.debug({ function: formatSbdf(sbdf) }, "function given up");
-      },
-      mapRange: (space, first, last) => {
-        xen.mapIoRange(domid, this.server.id, space, first, last);
-        this.#log.debug({ space, range: formatRange(first, last) }, "range mapped");
-      },
-      unmapRange: (space, first, last) => {
-        xen.unmapIoRange(domid, this.server.id, space, first, last);
-        this.#log.debug({ space, range: formatRange(first, last) }, "range unmapped");
-      },
-      mapWindow: (segment, { base, firstBus, buses }) => {
-        const window = { segment, base, startBus: firstBus, endBus: firstBus + buses - 1, translated: true };
-        xen.mapMmcfg(domid, this.server.id, window);
-        this.#log.debug({ segment, base: hex(base), buses }, "ECAM window told");
-      },
-      unmapWindow: (segment) => {
-        xen.unmapMmcfg(domid, this.server.id, segment);
-        this.#log.debug({ segment }, "ECAM window taken back");
-      },
-      setIntx: (device, pin, asserted) => {
-        xen.setIntxLevel(domid, device, pin as 0 | 1 | 2 | 3, asserted);
-        this.#log.debug({ device: hex(device), pin: "ABCD"[pin], asserted }, "interrupt line");
-      },
-      sendMessage: (hi, lo, data) => {
-        const address = (hi >>> 0) * 0x1_0000_0000 + (lo >>> 0);
-        if (isInterruptAddress(lo)) xen.injectMsi(domid, address, data);
-        else this.#writeMessage(address, data);
-        if (this.#log.isLevelEnabled("debug")) {
-          this.#log.debug({ address: hex(address), data: hex(data >>> 0) }, "message-signalled interrupt");
-        }
-      },
-      noticed: (what, fields) => this.events.note("", what, fields),
-      refused: (what, error) => {
-        this.server.counters.refused += 1;
-        this.events.note("", `Xen refused to ${what}`, { error: messageOf(error) });
-      },
-    };
-  }
-
-  /** A guest may point a message anywhere. It is a write of memory, so that is what it gets. */
-  #writeMessage(address: number, data: number): void {
-    const bytes = new Uint8Array(4);
-    new DataView(bytes.buffer).setInt32(0, data, true);
-    if (this.#memory.write(BigInt(address), bytes)) return;
-    this.events.note("", "message-signalled interrupt to an address without memory", { address: hex(address) });
   }
 }
 
@@ -292,9 +264,6 @@ function refuseTranslation(hosts: readonly HostWindows[], xen: XenHost): void {
     'hostBridges: an ECAM window is to be "translated", and this Xen has no call for that, as no real one has: write "delivery": "native"',
   );
 }
-
-/** Where x86 processors listen. What is above 32 bits can name more of a destination. Source: Intel SDM 3A 11.11.1. */
-const isInterruptAddress = (lo: number): boolean => (lo & 0xfff0_0000) === (0xfee0_0000 | 0);
 
 /** One line per function, for the log. */
 export const functionSummary = (fn: PciFunction): string => fn.label;

@@ -135,17 +135,17 @@ export class ServeLoop {
    * answered: so the ring is looked at once a request has been seen, not earlier.
    */
   #lookAround(): boolean {
-    let found = this.#drainRing();
+    let found = this.drainRing();
     for (let vcpu = 0; vcpu < this.#vcpus; vcpu += 1) {
       if (!this.#engine.isReady(vcpu)) continue;
-      this.#drainRing();
+      this.drainRing();
       if (this.#engine.serve(vcpu)) found = true;
     }
     return found;
   }
 
-  /** Returns whether there was anything. */
-  #drainRing(): boolean {
+  /** Apply what stands in the buffered ring, writes that nobody waits for. Returns whether there was anything. */
+  drainRing(): boolean {
     const ring = this.#ring;
     if (ring === null || ring.empty) return false;
     return ring.drain(this.#engine) > 0;

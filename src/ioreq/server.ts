@@ -229,6 +229,11 @@ export class IoreqServer {
     }
   }
 
+  /** Apply what stands in the buffered ring: writes that nobody waits for. */
+  applyRing(): void {
+    this.#loop.drainRing();
+  }
+
   #answer(slot: number): void {
     if (this.#publish(slot, this.#ports.of(slot)) !== 0) this.counters.notifyErrors += 1;
   }

@@ -54,6 +54,9 @@ export const configSchema = v.strictObject({
   devices: v.optional(v.array(device)),
   hostBridges: v.optional(v.pipe(v.array(hostBridge), v.minLength(1))),
   stateDir: v.optional(v.string()),
+  /** Of guests that are saved and restored: where their devices' state is kept, and what to do where it is not there. */
+  savedDir: v.optional(v.string()),
+  withoutState: v.optional(v.picklist(["refuse", "fresh"])),
   /** For ioreqd-dm and attach: what they hand over to, who supervises, where a log goes that no supervisor takes. */
   qemu: v.optional(v.string()),
   supervisor: v.optional(v.picklist(["auto", "systemd", "none"])),

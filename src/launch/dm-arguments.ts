@@ -15,6 +15,8 @@ export interface DmArguments {
   readonly devices: readonly string[];
   /** Slots of bus 0 that QEMU's own arguments give to a device, and to which. */
   readonly slots: ReadonlyMap<number, string>;
+  /** The guest is restored, or comes from another host. */
+  readonly incoming: boolean;
 }
 
 /** Throws DM_ARGUMENT_INVALID. */
@@ -22,10 +24,12 @@ export function readDmArguments(argv: readonly string[]): DmArguments {
   const devices: string[] = [];
   const slots = new Map<number, string>();
   let domid: number | null = null;
+  let incoming = false;
   for (let i = 0; i < argv.length; i += 1) {
     const word = argv[i] as string;
     const value = argv[i + 1];
     if (word === "-xen-domid") domid = Number(value);
+    else if (word === "-incoming") incoming = true;
     else if (word === "-device" && value !== undefined) noteSlot(slots, value);
     else if (word === OURS) {
       if (value === undefined || value.startsWith("-")) throw misspelt(`${OURS} needs a device after it`);
@@ -33,7 +37,7 @@ export function readDmArguments(argv: readonly string[]): DmArguments {
       i += 1;
     } else if (/^--?ioreq/i.test(word)) throw misspelt(`there is no argument ${word}; did you mean ${OURS}?`);
   }
-  return { domid, devices, slots };
+  return { domid, devices, slots, incoming };
 }
 
 function misspelt(what: string): IoreqdError {

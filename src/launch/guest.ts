@@ -14,6 +14,9 @@ export interface Guest {
   readonly uuid: string;
 }
 
+/** What xl adds to the name of a guest that another host sends, until it is there. Source: Xen tools/xl/xl_vmcontrol.c. */
+const INCOMING = /--incoming$/;
+
 /** Throws DOMAIN_UNKNOWN. */
 export async function findGuest(store: XenStore, domid: DomId): Promise<Guest> {
   if (domid === 0)
@@ -26,7 +29,11 @@ export async function findGuest(store: XenStore, domid: DomId): Promise<Guest> {
     );
   }
   const [name, vm] = await Promise.all(["name", "vm"].map((key) => store.read(`/local/domain/${domid}/${key}`)));
-  return { domid, name: name ?? null, uuid: /^\/vm\/([0-9a-f-]{36})/i.exec(vm ?? "")?.[1]?.toLowerCase() ?? "" };
+  return {
+    domid,
+    name: name?.replace(INCOMING, "") ?? null,
+    uuid: /^\/vm\/([0-9a-f-]{36})/i.exec(vm ?? "")?.[1]?.toLowerCase() ?? "",
+  };
 }
 
 /** By number or by name. Throws DOMAIN_UNKNOWN. */

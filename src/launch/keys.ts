@@ -9,6 +9,7 @@
  *                                              /ioservid   number of its ioreq server
  *                                              /version    of ioreqd
  *                                              /device/0…  what to serve, as --device takes it
+ *                                              /restore    a file: what the devices of a guest that comes from elsewhere know
  */
 
 import type { XenStore } from "../xenstore/client.js";
@@ -16,6 +17,13 @@ import type { XenStore } from "../xenstore/client.js";
 type ServiceState = "starting" | "running" | "error";
 
 const KEYS = ["state", "error", "pid", "ioservid", "version"] as const;
+
+/** What is to be served. */
+export interface Requested {
+  readonly devices: readonly string[];
+  /** Null once the guest is served: a process that begins anew later must not go back to that. */
+  readonly restore: string | null;
+}
 
 const serviceNode = (domid: number): string => `/local/domain/0/device-model/${domid}/ioreqd`;
 
@@ -35,19 +43,26 @@ export class ServiceKeys {
   }
 
   /** What to serve, for a process that is started by the domain's number alone. */
-  async request(devices: readonly string[]): Promise<void> {
+  async request(devices: readonly string[], restore: string | null): Promise<void> {
     await this.#store.transaction(async (t) => {
       await t.remove(this.#node);
       for (const [i, device] of devices.entries()) await t.write(`${this.#node}/device/${i}`, device);
+      if (restore !== null) await t.write(`${this.#node}/restore`, restore);
       await t.write(`${this.#node}/state`, "starting" satisfies ServiceState);
     });
   }
 
-  async requested(): Promise<string[]> {
+  /** Who was asked serves the guest, and has the state that it comes with. */
+  async restored(): Promise<void> {
+    await this.#store.remove(`${this.#node}/restore`);
+  }
+
+  async requested(): Promise<Requested> {
+    const restore = await this.#store.read(`${this.#node}/restore`);
     const keys = (await this.#store.list(`${this.#node}/device`)) ?? [];
     const numbers = keys.map(Number).sort((a, b) => a - b);
     const values = await Promise.all(numbers.map((i) => this.#store.read(`${this.#node}/device/${i}`)));
-    return values.filter((value) => value !== null);
+    return { devices: values.filter((value) => value !== null), restore: restore ?? null };
   }
 
   running(ioservid: number, version: string): Promise<void> {

@@ -13,6 +13,8 @@ import { ServiceKeys } from "./keys.js";
 export interface ServiceOptions {
   /** Devices beside those of the guest's own file, as --device takes them. */
   readonly devices: readonly string[];
+  /** The file with what they know, where the guest comes from elsewhere. */
+  readonly restore: string | null;
   /** `auto`: systemd where it runs and has our unit, else none. */
   readonly supervisor: "auto" | "systemd" | "none";
   /** Where the log goes when no supervisor takes it. */
@@ -42,9 +44,11 @@ export async function startService(store: XenStore, guest: Guest, options: Servi
     });
   }
   const bySystemd = options.supervisor === "systemd" || (options.supervisor === "auto" && (await systemdHasUnit()));
-  await keys.request(options.devices);
+  await keys.request(options.devices, options.restore);
   try {
-    return bySystemd ? await startUnit(keys, guest) : await startDirectly(keys, guest, options);
+    const by = bySystemd ? await startUnit(keys, guest) : await startDirectly(keys, guest, options);
+    if (options.restore !== null) await keys.restored();
+    return by;
   } catch (error) {
     await keys.removeAll();
     throw error;

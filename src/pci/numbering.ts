@@ -64,3 +64,9 @@ export function rootPin(fn: PciFunction, pin: number): { device: number; pin: nu
   const device = fn.plan.devfn >>> 3;
   return fn.parent === null ? { device, pin } : rootPin(fn.parent, (pin + device) & 3);
 }
+
+/** Where the pin of a function that has one ends, as root device * 4 + pin. */
+export function wireOf(fn: PciFunction): number {
+  const { device, pin } = rootPin(fn, "ABCD".indexOf(fn.plan.device.intx ?? "A"));
+  return device * 4 + pin;
+}

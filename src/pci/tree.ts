@@ -24,7 +24,7 @@ import { Directory } from "./directory.js";
 import { type Changes, PciFunction } from "./function.js";
 import { HostRegions } from "./host-regions.js";
 import { Notices } from "./notices.js";
-import { number, rootPin } from "./numbering.js";
+import { number, wireOf } from "./numbering.js";
 import type { FunctionPlan, TreePlan } from "./plan.js";
 import type { DeviceRights, PciHost } from "./rights.js";
 import { configDescription } from "./windows.js";
@@ -100,6 +100,12 @@ export class PciTree {
     this.#changes.decode = true;
     this.#changes.intx = true;
     this.#changes.messages = true;
+  }
+
+  /** Before connect(): what the hypervisor has for the lines is not known, so each is told whatever it is. */
+  doubtLines(): void {
+    for (const fn of this.functions)
+      if (fn.plan.device.intx !== undefined) this.#arena.ledger.setLine(wireOf(fn), true);
   }
 
   functionAt(at: Sbdf): PciFunction | undefined {
@@ -263,8 +269,7 @@ export class PciTree {
     const wanted = new Map<number, boolean>();
     for (const fn of this.functions) {
       if (fn.plan.device.intx === undefined) continue;
-      const { device, pin } = rootPin(fn, "ABCD".indexOf(fn.plan.device.intx));
-      const wire = device * 4 + pin;
+      const wire = wireOf(fn);
       wanted.set(wire, (wanted.get(wire) ?? false) || fn.intxAsserted);
     }
     this.#claims?.syncLines(wanted);

@@ -61,6 +61,25 @@ export function snapshotOf(arena: Arena, program: string, now: number): Snapshot
   };
 }
 
+/**
+ * The same of a guest of which no vCPU waits for an answer, as of any that is suspended: Xen lets none be that before
+ * each has its answer. Throws REQUESTS_WAITING, STATE_UNSETTLED.
+ */
+export function settledSnapshot(arena: Arena, program: string, now: number): Snapshot {
+  return refuseRequests(snapshotOf(arena, program, now));
+}
+
+/** Who waited for an answer is not there where it is taken up again. Throws REQUESTS_WAITING. */
+export function refuseRequests(snapshot: Snapshot): Snapshot {
+  if (snapshot.requests.length === 0) return snapshot;
+  const vcpus = snapshot.requests.map(({ vcpu }) => vcpu).join(", ");
+  throw new IoreqdError(
+    "REQUESTS_WAITING",
+    `a snapshot with requests that have no answer yet (vCPU ${vcpus}) can't be taken up again: take one of the guest suspended, or when the devices have answered`,
+    { vcpus },
+  );
+}
+
 /** Its devices as an arena would know them `now`, in ms of CLOCK_MONOTONIC: timers run on from where they were. */
 export const devicesAt = (snapshot: Snapshot, now: number): KeptDevice[] =>
   snapshot.devices.map((device) => moveDeadlines(device, now));

@@ -67,6 +67,7 @@ export class Line {
       },
       io: new StreamIo(ffi),
       host: (work: () => void) => transact(this.arena, work),
+      arriving: false,
       keeper: { take: () => null, keep: () => {}, forget: () => {}, leaving: false },
       openPty: () => openPtyLine(ffi),
     };

@@ -54,6 +54,7 @@ const tree = new PciTree(plan, arena);
 const log = openLog({ verbosity: 0, format: "json" });
 const supervisor = SdNotify.open(ffi);
 const rights = new SessionRights({
+  arriving: () => false,
   ffi,
   log,
   events: new GuestEvents(log),

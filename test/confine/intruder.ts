@@ -87,9 +87,14 @@ const ATTEMPTS: ReadonlyArray<readonly [what: string, attempt: () => string]> = 
   ["open Xen anew", () => open("/dev/xen/privcmd", fsConstants.O_RDWR)],
   ["read the passwords", () => open("/etc/shadow", fsConstants.O_RDONLY)],
   ["list its state directory", () => call(() => readdirSync(process.env["RUNTIME_DIRECTORY"] ?? "/root"))],
-  ...["/run/ioreqd/x", "/etc/ioreqd/x", "/var/cache/ioreqd/x", "/usr/lib/ioreqd/x", "/var/log/x"].map(
-    (path) => [`write ${path}`, () => open(path, fsConstants.O_CREAT | fsConstants.O_WRONLY)] as const,
-  ),
+  ...[
+    "/run/ioreqd/x",
+    "/etc/ioreqd/x",
+    "/var/cache/ioreqd/x",
+    "/var/lib/ioreqd/saved/x",
+    "/usr/lib/ioreqd/x",
+    "/var/log/x",
+  ].map((path) => [`write ${path}`, () => open(path, fsConstants.O_CREAT | fsConstants.O_WRONLY)] as const),
   ["connect to xenstore", () => connectTo(process.env["XENSTORED_PATH"] ?? "/run/xenstored/socket")],
   ["open a network socket", () => outcome(socket(2, 1, 0))],
   ["become root again", () => call(() => process.setuid?.(0))],

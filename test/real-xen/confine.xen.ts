@@ -69,6 +69,7 @@ test.each([
   ["write /run/ioreqd/x", /^(EACCES|EROFS)$/],
   ["write /etc/ioreqd/x", /^(EACCES|EROFS)$/],
   ["write /var/cache/ioreqd/x", /^(EACCES|EROFS)$/],
+  ["write /var/lib/ioreqd/saved/x", /^(EACCES|EROFS)$/],
   ["write /usr/lib/ioreqd/x", /^(EACCES|EROFS)$/],
   ["write /var/log/x", /^(EACCES|EROFS)$/],
   ["connect to xenstore", /^EACCES$/],

@@ -2,7 +2,7 @@
 /** A simulated host with a xenstored, for what is started as libxl starts it: no parent to hold on to. */
 
 import { type ChildProcess, spawn } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, readFileSync, watch, writeFileSync } from "node:fs";
+import { chmodSync, closeSync, existsSync, mkdirSync, openSync, readFileSync, watch, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { SIM_DOMID, SimHost } from "../../src/sim/host.js";
 import { SimXenstored } from "../../src/sim/xenstored.js";
@@ -18,6 +18,10 @@ export class Launched {
   readonly host: SimHost;
   readonly store: SimXenstored;
   readonly stateDir: string;
+  /** Where the state of saved guests is kept. */
+  readonly savedDir: string;
+  /** Where libxl has QEMU write what it knows. */
+  readonly libxlDir: string;
   readonly logFile: string;
   /** Holds the arguments of the QEMU that was handed over to, a line each. */
   readonly qemuArguments: string;
@@ -27,6 +31,8 @@ export class Launched {
     this.host = host;
     this.store = store;
     this.stateDir = join(directory, "state");
+    this.savedDir = join(directory, "saved");
+    this.libxlDir = join(directory, "libxl");
     this.logFile = join(directory, "log", "ioreqd-guest.log");
     this.qemuArguments = join(directory, "qemu-arguments");
     this.#env = {
@@ -34,7 +40,9 @@ export class Launched {
       ...host.environment(),
       XENSTORED_PATH: store.path,
       IOREQD_CONFIG_DIR: join(directory, "etc"),
+      IOREQD_LIBXL_DIR: this.libxlDir,
     };
+    mkdirSync(this.libxlDir);
     delete this.#env["IOREQD_DOMID"];
     mkdirSync(join(directory, "etc", "guests"), { recursive: true });
     this.qemu(`printf '%s\\n' "$@" > ${this.qemuArguments}`);
@@ -55,6 +63,7 @@ export class Launched {
       supervisor: "none",
       logDir: join(this.#directory, "log"),
       stateDir: this.stateDir,
+      savedDir: this.savedDir,
     };
     writeFileSync(
       join(this.#directory, "etc", "ioreqd.conf"),
@@ -68,6 +77,13 @@ export class Launched {
 
   ioreqd(...args: string[]): Promise<Finished> {
     return this.#run(process.execPath, [PROGRAM, ...args]);
+  }
+
+  /** A process that serves the guest, and logs where one does that the launcher started; it ends with the guest. */
+  runInBackground(...args: string[]): void {
+    const log = openSync(this.logFile, "a");
+    spawn(process.execPath, [PROGRAM, ...args], { env: this.#env, stdio: ["ignore", log, log] }).unref();
+    closeSync(log);
   }
 
   /**
@@ -84,6 +100,11 @@ export class Launched {
 
   get deviceModelLog(): string {
     return join(this.#directory, "qemu-dm-guest.log");
+  }
+
+  /** Of the guest, as xenstore has it. */
+  get uuid(): string {
+    return (this.store.read(`/local/domain/${SIM_DOMID}/vm`) ?? "").replace("/vm/", "");
   }
 
   key(name: string): string | null {

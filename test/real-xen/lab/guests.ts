@@ -57,15 +57,18 @@ export class Guest {
   readonly #dom0: Dom0;
   /** Of the console's log: what was there before belongs to a guest of the same name that has gone. */
   readonly #consoleStart: number;
+  /** The name that it had when its console was opened. */
+  readonly #consoleName: string;
   #nextId = Date.now() % 0x7fff_ffff;
   /** Settles when the commands that were asked for have ended. */
   #shell: Promise<unknown> = Promise.resolve();
 
-  private constructor(dom0: Dom0, name: string, domid: number, consoleStart: number) {
+  private constructor(dom0: Dom0, name: string, domid: number, consoleStart: number, consoleName = name) {
     this.#dom0 = dom0;
     this.name = name;
     this.domid = domid;
     this.#consoleStart = consoleStart;
+    this.#consoleName = consoleName;
   }
 
   static async create(dom0: Dom0, config: GuestConfig): Promise<Guest> {
@@ -78,15 +81,15 @@ export class Guest {
     return new Guest(dom0, config.name, domid, before);
   }
 
-  /** One that runs already, or null. */
-  static async running(dom0: Dom0, name: string): Promise<Guest | null> {
+  /** One that runs already, or null. `consoleName`: what it was called at first, as xl calls one that is migrated. */
+  static async running(dom0: Dom0, name: string, consoleName = name): Promise<Guest | null> {
     const { status, stdout } = await dom0.sh(`xl domid ${name}`, { check: false });
-    return status === 0 ? new Guest(dom0, name, Number(stdout), 0) : null;
+    return status === 0 ? new Guest(dom0, name, Number(stdout), 0, consoleName) : null;
   }
 
   /** All that came over the console so far. */
   console(): string {
-    const log = consoleLog(this.#dom0, this.name);
+    const log = consoleLog(this.#dom0, this.#consoleName);
     if (!existsSync(log)) return "";
     return readFileSync(log).subarray(this.#consoleStart).toString().replaceAll("\r", "");
   }
@@ -151,7 +154,7 @@ export class Guest {
   }
 
   #failure(code: string, what: string): IoreqdError {
-    const end = tail(consoleLog(this.#dom0, this.name), 20);
+    const end = tail(consoleLog(this.#dom0, this.#consoleName), 20);
     return new IoreqdError(code, `guest ${this.name} did not print ${what}. Its console:\n${end}`, {
       guest: this.name,
     });
