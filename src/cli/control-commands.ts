@@ -5,6 +5,7 @@ import { IoreqdError } from "../base/errors.js";
 import { formatSbdf, parseSbdf } from "../base/ids.js";
 import { type ControlCommand, type ControlCommands, type Given, PROTOCOL } from "../control/protocol.js";
 import { parseDeviceSpec, resolveDevices } from "../launch/device-spec.js";
+import { type Grants, recipesOf } from "../launch/grants.js";
 import type { Logger } from "../observe/log.js";
 import type { PciFunction } from "../pci/function.js";
 import type { Hotplug } from "../pci/hotplug.js";
@@ -24,6 +25,7 @@ export interface Controlled {
   readonly log: Logger;
   /** It has given up root, so what it opens from now on it opens as another user. */
   readonly confined: boolean;
+  readonly grants: Grants;
   /** Have another process go on, which resolves with it when that is about to happen; null where none can be started. */
   readonly reload: (() => Promise<Reloading>) | null;
   /** How long, in ms, the guest waited for this process when another had reloaded; null where none had. */
@@ -84,6 +86,8 @@ export function controlCommands(session: Controlled): ControlCommands {
     if (spec === undefined) throw missing("device.add", "spec, a device as --device takes it");
     const fn = opening(() => {
       const [request] = resolveDevices([parseDeviceSpec(String(spec), "device add")], hotplug.requests);
+      // Who has given up root can't: ioreqd device add has done so.
+      if (!session.confined) session.grants.add(recipesOf([request as DeviceRequest]));
       return hotplug.add(request as DeviceRequest);
     });
     log.info({ device: fn.label, id: fn.plan.id }, "device added");

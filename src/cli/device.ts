@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: MIT
 /** `ioreqd device`: devices of a guest that runs come and go, by the control socket of the process that serves it. */
 
+import { existsSync } from "node:fs";
 import { printable } from "../base/printable.js";
 import { control } from "../control/client.js";
+import { parseDeviceSpec } from "../launch/device-spec.js";
+import { Grants } from "../launch/grants.js";
 import { anchored } from "../launch/spec-paths.js";
 import { columns } from "./columns.js";
 import type { ListedDevice, RemovedDevice } from "./control-commands.js";
 import { findControl } from "./find-control.js";
+import { grantsPath } from "./state-file.js";
 
 export interface DeviceFlags {
   stateDir?: string;
@@ -17,7 +21,9 @@ export interface DeviceFlags {
 /** Each prints what was done, or throws IoreqdError. */
 export async function addDevice(guest: string, text: string, flags: DeviceFlags): Promise<void> {
   const spec = anchored(text, "device add");
-  const { domid, path } = await findControl(guest, flags);
+  const { domid, stateDir, path } = await findControl(guest, flags);
+  // The process that serves the guest may have given up root, and the one after it asks whether somebody else named these files.
+  if (existsSync(path)) new Grants(grantsPath(stateDir, domid)).add([parseDeviceSpec(spec, "device add")]);
   const added = (await control(path, "device.add", { spec })) as ListedDevice;
   print(`${summary(added)} added to domain ${domid}`);
 }

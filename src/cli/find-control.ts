@@ -12,9 +12,10 @@ import { controlPath } from "./state-file.js";
 export async function findControl(
   guest: string,
   flags: { stateDir?: string },
-): Promise<{ domid: number; path: string }> {
+): Promise<{ domid: number; stateDir: string; path: string }> {
   const domid = /^\d+$/.test(guest) ? domId(Number(guest)) : await domidOf(guest);
-  return { domid, path: controlPath(stateDirOf(flags), domid) };
+  const stateDir = stateDirOf(flags);
+  return { domid, stateDir, path: controlPath(stateDir, domid) };
 }
 
 async function domidOf(name: string): Promise<number> {

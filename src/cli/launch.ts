@@ -8,6 +8,7 @@ import { domId } from "../base/ids.js";
 import type { Config } from "../launch/config.js";
 import { type DeviceSpec, parseDeviceSpec, resolveAgain, resolveDevices } from "../launch/device-spec.js";
 import { type DmArguments, findQemu, OURS, readDmArguments, refuseSlotsOfQemu } from "../launch/dm-arguments.js";
+import { checked } from "../launch/grants.js";
 import { findGuest, type Guest, resolveGuest } from "../launch/guest.js";
 import { hostBridges } from "../launch/host-bridges.js";
 import { DEFAULT_LOG_DIR, type ServiceOptions, START_TIMEOUT_MS, startService } from "../launch/service.js";
@@ -26,7 +27,8 @@ export async function attach(nameOrDomid: string, flags: { device: string[]; res
   try {
     const guest = await resolveGuest(store, nameOrDomid);
     const file = flags.restore === undefined ? null : resolve(flags.restore);
-    const requests = file === null ? requested(guest, flags.device, "--device") : restorable(readSaved(file));
+    const requests =
+      file === null ? requested(guest, flags.device, "--device") : restorable(guest, flags.device, readSaved(file));
     const by = await serve(store, guest, { devices: flags.device, restore: file }, hostSettings());
     const names = requests.map(({ device }) => device.name).join(", ");
     process.stdout.write(`domain ${guest.domid}${guest.name === null ? "" : ` (${guest.name})`}: ${names} (${by})\n`);
@@ -64,7 +66,8 @@ async function serveBesideQemu(domid: number, given: DmArguments, settings: Conf
     const guest = await findGuest(store, domId(domid));
     const own = layered(settings, guestSettings(guest.name).config);
     const restore = given.incoming ? await keptState(guest, own, (other) => store.isIntroduced(other)) : null;
-    const requests = restore === null ? requested(guest, devices, OURS) : restorable(readSaved(restore));
+    const requests =
+      restore === null ? requested(guest, devices, OURS) : restorable(guest, devices, readSaved(restore));
     refuseSlotsOfQemu(requests, slots);
     if (restore === null && given.incoming) {
       if (own.withoutState !== "fresh") throw stateMissing(guest, own);
@@ -94,10 +97,14 @@ function serve(
 }
 
 /** The devices of a guest that comes with their state, checked as those that are asked for. */
-function restorable(snapshot: Snapshot): readonly DeviceRequest[] {
+function restorable(guest: Guest, devices: readonly string[], snapshot: Snapshot): readonly DeviceRequest[] {
   let requests: readonly DeviceRequest[] = [];
+  const configured = () => [
+    ...guestSettings(guest.name).devices,
+    ...devices.map((text) => parseDeviceSpec(text, OURS)),
+  ];
   planSnapshot(snapshot, 0, (recipes) => {
-    requests = resolveAgain(recipes);
+    requests = resolveAgain(checked(recipes, new Set(), configured));
     return requests;
   });
   return requests;

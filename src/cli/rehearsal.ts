@@ -3,22 +3,29 @@
 
 import { sleepThread } from "../base/sleep.js";
 import { resolveAgain } from "../launch/device-spec.js";
+import type { Grants } from "../launch/grants.js";
 import { planAgain, takeState } from "../pci/plan-again.js";
 import { type DeviceRights, tellingWhose } from "../pci/rights.js";
 import { PciTree } from "../pci/tree.js";
 import { Arena, HEADER } from "../state/arena.js";
+import type { DeviceRecipe } from "../state/layout.js";
 import type { FfiAdapter } from "../xen/ffi/table.js";
 import { mapFile } from "../xen/map-file.js";
 
 /**
  * Try on a copy whether this program can take over a state file that another process works with. Throws what planAgain()
- * throws, DEVICE_FAILED.
+ * and Grants.check() throw, DEVICE_FAILED.
  */
-export function rehearse(ffi: FfiAdapter, path: string): void {
+export function rehearse(
+  ffi: FfiAdapter,
+  path: string,
+  grants: Grants,
+  configured: () => readonly DeviceRecipe[],
+): void {
   const file = mapFile(ffi, path, { readonly: true });
   try {
     const arena = quietCopy(file.buffer);
-    const plan = planAgain(arena, resolveAgain);
+    const plan = planAgain(arena, (recipes) => resolveAgain(grants.check(recipes, configured)));
     const tree = new PciTree(plan, arena);
     arena.transact(() => {
       takeState(arena, plan);

@@ -8,6 +8,7 @@ import { existsSync } from "node:fs";
 import { hasCode, IoreqdError, messageOf } from "../base/errors.js";
 import { isShortage } from "../base/shortage.js";
 import { isServerGone } from "../ioreq/server.js";
+import { Grants, recipesIn } from "../launch/grants.js";
 import { findGuest } from "../launch/guest.js";
 import { ServiceKeys } from "../launch/keys.js";
 import { openStore } from "../launch/store.js";
@@ -25,7 +26,7 @@ import { rehearse } from "./rehearsal.js";
 import { Saving } from "./saving.js";
 import { functionSummary, Session } from "./session.js";
 import { stateDirOf } from "./state-dir.js";
-import { statePath } from "./state-file.js";
+import { grantsPath, statePath } from "./state-file.js";
 import { Predecessor, Successor } from "./successor.js";
 import { version } from "./version.js";
 
@@ -92,7 +93,8 @@ async function serve(
     try {
       const uuid = store === null ? "" : (await findGuest(store, domid)).uuid;
       if (predecessor !== null) {
-        rehearse(ffi, statePath(stateDir, domid));
+        const grants = new Grants(grantsPath(stateDir, domid));
+        rehearse(ffi, statePath(stateDir, domid), grants, () => recipesIn(devices));
         if (!(await predecessor.prepared())) return 0;
       }
       for (let first = true; ; first = false) {

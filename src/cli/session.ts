@@ -11,6 +11,7 @@ import { ControlServer } from "../control/server.js";
 import type { PollingOptions } from "../ioreq/polling.js";
 import { IoreqServer } from "../ioreq/server.js";
 import { resolveAgain } from "../launch/device-spec.js";
+import { recipesIn, recipesOf } from "../launch/grants.js";
 import { ForeignMemory } from "../memory/guest-memory.js";
 import { AccessLog } from "../observe/access-log.js";
 import { GuestEvents } from "../observe/guest-events.js";
@@ -18,13 +19,14 @@ import type { Logger } from "../observe/log.js";
 import type { PciFunction } from "../pci/function.js";
 import { Hotplug } from "../pci/hotplug.js";
 import { type DeviceRequest, planTree } from "../pci/plan.js";
-import { type PlanAgain, planAgain, takeState } from "../pci/plan-again.js";
+import { type PlanAgain, planAgain, recipeOf, takeState } from "../pci/plan-again.js";
 import { planSnapshot } from "../pci/plan-snapshot.js";
 import { Quarantine } from "../pci/quarantine.js";
 import { monotonic } from "../pci/timers.js";
 import { PciTree } from "../pci/tree.js";
 import type { HostWindows } from "../pci/windows.js";
 import { type Arena, SERVER_STATE } from "../state/arena.js";
+import type { DeviceRecipe } from "../state/layout.js";
 import { type Snapshot, settledSnapshot, writeSnapshot } from "../state/snapshot.js";
 import type { DescriptorStore } from "../xen/descriptor-store.js";
 import type { FfiAdapter } from "../xen/ffi/table.js";
@@ -96,11 +98,18 @@ export class Session {
       // What the guest had from the process before stays: an error here is for the next one to mend.
       this.#state.keep = left !== null;
       // Tables and addresses are checked before anything is created.
-      const again = left === null ? this.#restored() : planAgain(left, resolveAgain);
-      const plan = again ?? planTree(options.devices(), options.hosts);
+      const { grants } = this.#state;
+      const requestsOf = (recipes: readonly DeviceRecipe[]): DeviceRequest[] =>
+        resolveAgain(grants.check(recipes, () => recipesIn(options.devices)));
+      const again = left === null ? this.#restored(requestsOf) : planAgain(left, requestsOf);
+      const requests = again === null ? options.devices() : [];
+      const plan = again ?? planTree(requests, options.hosts);
       refuseTranslation(plan.hosts, xen);
       const arena = left === null ? this.#state.create(plan, this.#down) : this.#state.takeOver(left, this.#down);
-      if (left === null) arena.uuid = options.uuid;
+      if (left === null) {
+        arena.uuid = options.uuid;
+        grants.add(options.restore?.devices.map(recipeOf) ?? recipesOf(requests));
+      }
       this.#arena = arena;
       this.tree = new PciTree(plan, arena);
       this.#memory = new ForeignMemory(xen, options.domid, (what, fields) => this.events.note("", what, fields));
@@ -186,9 +195,9 @@ export class Session {
     return writeSnapshot(settledSnapshot(this.#arena, version(), monotonic()));
   }
 
-  #restored(): PlanAgain | null {
+  #restored(requestsOf: (recipes: readonly DeviceRecipe[]) => DeviceRequest[]): PlanAgain | null {
     const { restore } = this.#options;
-    return restore === undefined ? null : planSnapshot(restore, monotonic(), resolveAgain);
+    return restore === undefined ? null : planSnapshot(restore, monotonic(), requestsOf);
   }
 
   /** What a process before this one left for the guest that runs now; null where there is nothing to go on with. */
@@ -240,11 +249,12 @@ export class Session {
     const log = this.#log;
     const { domid, stateDir, confined = false, reload = null } = this.#options;
     const { tree, hotplug, quarantine, rights } = this;
+    const { grants } = this.#state;
     try {
       const control = new ControlServer({
         path: controlPath(stateDir, domid),
         commands: controlCommands({
-          ...{ domid, tree, hotplug, quarantine, rights, log, confined, reload },
+          ...{ domid, tree, hotplug, quarantine, rights, log, confined, reload, grants },
           waited: () => this.waitedMs,
           snapshot: () => this.snapshot(),
         }),

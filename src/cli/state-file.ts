@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, rmdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { hasCode, IoreqdError, messageOf } from "../base/errors.js";
 import type { Teardown } from "../base/teardown.js";
+import { Grants } from "../launch/grants.js";
 import type { TreePlan } from "../pci/plan.js";
 import { Arena, arenaSize, HEADER, RESERVE, SERVER_STATE } from "../state/arena.js";
 import type { FfiAdapter } from "../xen/ffi/table.js";
@@ -12,6 +13,9 @@ import { lockFile } from "../xen/lock-file.js";
 import { mapFile } from "../xen/map-file.js";
 
 export const statePath = (stateDir: string, domid: number): string => join(stateDir, String(domid), "state");
+
+/** What its devices may be made with: see src/launch/grants.ts. bin/ioreqd-stopped knows the name. */
+export const grantsPath = (stateDir: string, domid: number): string => join(stateDir, String(domid), "granted");
 
 export const controlPath = (stateDir: string, domid: number): string => join(stateDir, String(domid), "control");
 
@@ -26,6 +30,7 @@ export class StateFile {
   readonly #ffi: FfiAdapter;
   readonly #domid: number;
   readonly path: string;
+  readonly grants: Grants;
   /** It is for another process: a guest goes on with it. */
   keep = false;
 
@@ -34,6 +39,7 @@ export class StateFile {
     this.#ffi = ffi;
     this.#domid = place.domid;
     this.path = statePath(place.stateDir, place.domid);
+    this.grants = new Grants(grantsPath(place.stateDir, place.domid));
     const lock = this.#using(() => {
       const isNew = mkdirSync(dirname(this.path), { recursive: true, mode: 0o755 }) !== undefined;
       try {
@@ -45,7 +51,7 @@ export class StateFile {
     });
     if (lock === null) throw this.#served();
     down.defer("let go of the state directory", () => {
-      if (!this.keep) remove(lock.path);
+      if (!this.keep) for (const path of [this.grants.path, lock.path]) remove(path);
       lock.release();
       if (!this.keep) this.#removeDirectory();
     });
@@ -92,7 +98,8 @@ export class StateFile {
 
   /** Nobody waits for what was left. */
   discard(): void {
-    for (const path of [this.path, join(dirname(this.path), "control")]) rmSync(path, { force: true });
+    for (const path of [this.path, this.grants.path, join(dirname(this.path), "control")])
+      rmSync(path, { force: true });
     this.keep = false;
   }
 

@@ -40,17 +40,18 @@ test(
           },
           { vcpus: 1 },
         );
-      await serve("s", ["--device", `pci-serial,addr=10.0,chardev=unix:${path}`], async (source) => {
+      const device = ["--device", `pci-serial,addr=10.0,chardev=unix:${path}`];
+      await serve("s", device, async (source) => {
         expect(await saveTo(source, file)).toMatchObject({ status: 0 });
         source.begin();
         expect(await heard()).toBe("s");
-        await serve("d", ["--restore", file], async (there) => {
+        await serve("d", ["--restore", file, ...device], async (there) => {
           there.begin();
           expect(await heard()).toBe("d");
           expect(await there.end("SIGTERM")).toBe(0);
         });
         expect(await heard()).toBe("s");
-        await serve("d", ["--restore", file], async (there) => {
+        await serve("d", ["--restore", file, ...device], async (there) => {
           there.begin();
           expect(await heard()).toBe("d");
           expect(await source.end("SIGTERM")).toBe(0);

@@ -70,9 +70,11 @@ describe("a guest with every device", () => {
         must(vcpu.read(0xf2000004, 4) === (~0x55 >>> 0), "LIVE");
         for (const letter of "after") vcpu.out8(0xc300, letter.charCodeAt(0));
       `);
+        // Files are opened where the configuration names them, too.
+        await supervised(there, ["--restore", file], (all) => refusedAgain(all, /DEVICE_NOT_GRANTED.*\/out/));
         await supervised(
           there,
-          ["--restore", file],
+          ["--restore", file, ...ARGUMENTS(directory)],
           async (all) => {
             expect(await all.start()).toMatchObject({ restored: true });
             const again = `${directory}/again`;
@@ -150,7 +152,7 @@ describe("a table of another version", () => {
         save(device, to);
         await supervised(
           reading(readAt, version),
-          ["--restore", `${directory}/saved`],
+          ["--restore", `${directory}/saved`, "--device", device],
           async (all) => {
             await all.start();
             all.begin();
@@ -171,7 +173,7 @@ describe("a table of another version", () => {
         save(device, NEWER);
         await saved(`${directory}/saved`, marking(0x10), ["--device", `${device},addr=10.0`]);
         save(device, counter(3, "MARK: { at: 0x10, width: 2, rw: 0xffff }"));
-        await refused(`${directory}/saved`, /STATE_INCOMPATIBLE: tally at 0000:00:10\.0/);
+        await refused(`${directory}/saved`, /STATE_INCOMPATIBLE: tally at 0000:00:10\.0/, ["--device", device]);
       });
     },
     PATIENCE_MS,
@@ -179,8 +181,8 @@ describe("a table of another version", () => {
 });
 
 /** `ioreqd run` with this file ends with the reason, and leaves nothing in Xen or the state directory. */
-const refused = (file: string, why: RegExp): Promise<void> =>
-  supervised(IDLE, ["--restore", file], (all) => refusedAgain(all, why));
+const refused = (file: string, why: RegExp, more: readonly string[] = []): Promise<void> =>
+  supervised(IDLE, ["--restore", file, ...more], (all) => refusedAgain(all, why));
 
 async function refusedAgain(all: Supervised, why: RegExp): Promise<void> {
   all.stderr = "";
