@@ -114,6 +114,8 @@ async function serve(
       const { takenOver } = session;
       const snapshot = (): Buffer => session.snapshot();
       const saving = Saving.open({ domid, uuid, stateDir, savedDir, takenOver, snapshot, log });
+      // Its file is in the directory that the session removes.
+      session.defer("close the file for saved state", () => saving?.close(false));
       try {
         if (confined) {
           await sayRunning(session);
@@ -161,7 +163,6 @@ async function serve(
         return exitCode;
       } finally {
         over();
-        saving?.close(false);
         session.stop();
       }
     }

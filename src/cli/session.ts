@@ -231,6 +231,11 @@ export class Session {
     }
   }
 
+  /** Done before everything else when it stops. */
+  defer(what: string, act: () => void): void {
+    this.#down.defer(what, act);
+  }
+
   /** Let go of everything but what the guest has of it: another process goes on. Requests wait for that. */
   leave(): void {
     this.#state.keep = true;
