@@ -9,7 +9,7 @@ import { ProgramRuns } from "./run-programs.js";
 import { putTests } from "./tests-in-dom0.js";
 
 /** How often it is killed; each time takes some seconds here. */
-const KILLS = Number(process.env["IOREQD_KILLS"] ?? 6);
+const KILLS = Number(process.env["IOREQD_KILLS"] ?? 3);
 const KILL_MS = 30_000;
 /** The first process after the package came anew compiles all of it once more. */
 const FIRST_MS = 120_000;
