@@ -5,6 +5,7 @@ import { Dom0 } from "./lab/dom0.js";
 import { Guest } from "./lab/guests.js";
 import { labDirectory } from "./lab/lab-files.js";
 import { putTests } from "./tests-in-dom0.js";
+import { unitEnded } from "./units.js";
 
 const FIRST_UID = 0x7000_0000;
 
@@ -82,7 +83,7 @@ test.each([
 
 test("without xenstore it lets go of the guest all the same when that ends", async () => {
   await guest.destroy();
-  await dom0.sh(`timeout 30 sh -c 'while systemctl is-active --quiet ioreqd@${guest.domid}; do sleep 0.1; done'`);
+  await unitEnded(dom0, guest.domid);
   expect((await dom0.sh(`systemctl show -P Result ioreqd@${guest.domid}`)).stdout.trim()).toBe("success");
   await dom0.sh(`timeout 60 sh -c 'while xl list ${guest.domid} 2> /dev/null; do sleep 0.2; done'`);
 });

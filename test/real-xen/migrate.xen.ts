@@ -6,6 +6,7 @@ import { Dom0, quote } from "./lab/dom0.js";
 import { Guest } from "./lab/guests.js";
 import { labDirectory } from "./lab/lab-files.js";
 import { MACHINE_MS } from "./machine.js";
+import { unitEnded } from "./units.js";
 
 const NAME = "traveller";
 const IMAGE = `/var/tmp/${NAME}.image`;
@@ -79,7 +80,7 @@ const until = (condition: string) =>
 
 /** The domain has gone: neither Xen, xenstore, systemd nor /run know of it. */
 async function nothingIsLeft(domid: number): Promise<void> {
-  await until(`! systemctl is-active --quiet ioreqd@${domid}`);
+  await unitEnded(dom0, domid);
   expect((await dom0.sh(`systemctl show -P Result ioreqd@${domid}`)).stdout.trim()).toBe("success");
   await until(`! xl list ${domid} > /dev/null 2>&1`);
   expect((await dom0.sh("xl list")).stdout).not.toContain("(null)");

@@ -4,6 +4,7 @@
 import { Dom0, quote } from "./lab/dom0.js";
 import { Guest, type GuestConfig, xlConfig } from "./lab/guests.js";
 import { labDirectory } from "./lab/lab-files.js";
+import { unitEnded } from "./units.js";
 
 let dom0: Dom0;
 beforeAll(async () => {
@@ -32,8 +33,7 @@ const until = async (command: string): Promise<string> =>
 
 /** Once the guest has gone: its process ended well, and neither Xen, xenstore nor /run know it any more. */
 async function nothingIsLeft(domid: number): Promise<void> {
-  // The unit ends when the guest's last page is let go; systemctl waits for nothing that has ended already.
-  await dom0.sh(`timeout 60 sh -c 'while systemctl is-active --quiet ioreqd@${domid}; do sleep 0.2; done'`);
+  await unitEnded(dom0, domid);
   const shown = (await dom0.sh(`systemctl show -p Result -p ExecMainStatus ioreqd@${domid}`)).stdout;
   expect(shown.trim().split("\n").sort()).toEqual(["ExecMainStatus=0", "Result=success"]);
   expect(
