@@ -3,7 +3,6 @@
 module.exports = {
   roots: ["<rootDir>/dist/test/real-xen"],
   testMatch: ["**/*.xen.js"],
-  globalSetup: "<rootDir>/dist/test/real-xen/boot-ahead.js",
   testTimeout: 600_000,
   reporters: ["<rootDir>/dist/test/real-xen/lab/reporter.js"],
 };

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 /** One guest with all devices, for every suite that needs a Linux: booting it is the dearest part of them all. */
 
-import { existsSync } from "node:fs";
-import { setTimeout as pause } from "node:timers/promises";
 import { TREE, VCPUS } from "../guest-suite/case.js";
 import { bootGuest } from "./lab/boot-guest.js";
 import type { Dom0 } from "./lab/dom0.js";
@@ -18,19 +16,11 @@ export const BEHIND_BRIDGES = [
 ] as const;
 /** Several guests, should the emulation trip over the boot loader. */
 export const MACHINE_MS = 900_000;
-const POLL_MS = 200;
 
-/** The one that runs, or boots (boot-ahead.ts), or a new one. */
+/** Its devices come from its own file, but for the serial line's other end, which comes from the xl config. */
 export async function machine(dom0: Dom0): Promise<Guest> {
-  while (existsSync(dom0.files.booting)) await pause(POLL_MS);
-  return (await Guest.running(dom0, NAME)) ?? bootMachine(dom0);
-}
-
-/**
- * Its devices come from its own file, but for the serial line's other end, which comes from the xl config. `begun`: called
- * when it is let go.
- */
-export async function bootMachine(dom0: Dom0, begun: () => void = () => {}): Promise<Guest> {
+  const running = await Guest.running(dom0, NAME);
+  if (running !== null) return running;
   const { "pci-serial": serial, ...others } = TREE;
   const config = {
     devices: [...Object.entries(others).map(([name, bdf]) => `${name},addr=${bdf}`), ...BEHIND_BRIDGES],
@@ -38,11 +28,10 @@ export async function bootMachine(dom0: Dom0, begun: () => void = () => {}): Pro
   await dom0.sh(
     `mkdir -p /etc/ioreqd/guests && echo '${JSON.stringify(config)} // for tests' > /etc/ioreqd/guests/${NAME}.conf`,
   );
-  const guest = {
+  return bootGuest(dom0, {
     name: NAME,
     vcpus: VCPUS,
     lines: ['device_model_override = "/usr/lib/ioreqd/bin/ioreqd-dm"'],
     deviceModelArgs: ["-ioreqd", `pci-serial,addr=${serial},chardev=pty`],
-  };
-  return bootGuest(dom0, guest, async () => begun());
+  });
 }

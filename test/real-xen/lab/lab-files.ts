@@ -33,8 +33,6 @@ export function labFiles(directory: string) {
     port: path.join(directory, "port.sock"),
     /** Files of the suites that failed in the last run: JSON. */
     failed: path.join(directory, "failed.json"),
-    /** There while a guest is booted for suites that have not begun. */
-    booting: path.join(directory, "booting"),
     /** Seen in dom0 as /share. */
     share,
     log: path.join(share, "log"),
