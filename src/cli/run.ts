@@ -46,7 +46,9 @@ export async function run(flags: RunFlags, begun: (session: Session) => () => vo
     if (!served) throw error;
     if (hasCode(error, "DOMAIN_UNKNOWN") || isServerGone(error)) {
       process.stderr.write(`ioreqd: ${messageOf(error)}; it was served before\n`);
-      if (predecessor === null) await removeRest(flags);
+      if (predecessor !== null) return 0;
+      tellEnded();
+      await removeRest(flags);
       return 0;
     }
     if (!isShortage(error)) throw error;
@@ -61,6 +63,13 @@ const LATER = 75;
 /** There is something to go on with, or to remove where the guest ended while no process served it. */
 function wasServed(flags: RunFlags): boolean {
   return flags.domid !== undefined && existsSync(statePath(stateDirOf(flags), flags.domid));
+}
+
+/** A unit whose process ends before it was ready has failed, whatever the exit code, and would be started again and again. */
+function tellEnded(): void {
+  const supervisor = SdNotify.open(openAdapter());
+  supervisor?.send({ READY: 1, STATUS: "the guest has ended" });
+  supervisor?.close();
 }
 
 /** Of a guest that has ended. */

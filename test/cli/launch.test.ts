@@ -5,6 +5,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { SIM_DOMID } from "../../src/sim/host.js";
 import { NODE, withLaunched } from "../support/launched.js";
+import { listen } from "../support/notify-socket.js";
 
 test("ioreqd-dm serves the guest, then becomes QEMU with QEMU's own arguments", () =>
   withLaunched(async (launched) => {
@@ -175,6 +176,9 @@ test("a process that finds its guest ended meanwhile says so, ends well, and lea
     launched.store.release(SIM_DOMID);
     launched.host.destroyDomain();
     const state = ["--state-dir", launched.stateDir];
+    const path = join(launched.stateDir, "notify");
+    const supervisor = listen(path);
+    launched.supervise(path);
     const again = await launched.ioreqd("run", "--domid", String(SIM_DOMID), ...state);
     expect(again).toMatchObject({
       status: 0,
@@ -182,6 +186,9 @@ test("a process that finds its guest ended meanwhile says so, ends well, and lea
     });
     expect(existsSync(join(launched.stateDir, String(SIM_DOMID)))).toBe(false);
     expect(launched.store.values(NODE)).toEqual({});
+    // To systemd a unit of Type=notify that ends without this has failed, and is started again.
+    expect(supervisor.receive()).toContain("READY=1");
+    supervisor.close();
   }));
 
 test("inspect and the next process look where ioreqd.conf says that state is", () =>

@@ -49,6 +49,11 @@ export class Launched {
     this.configure({});
   }
 
+  /** Processes that are started from now on have a supervisor that listens there. */
+  supervise(notifySocket: string): void {
+    this.#env["NOTIFY_SOCKET"] = notifySocket;
+  }
+
   /** What stands in place of QEMU: a shell script. */
   qemu(script: string): void {
     const path = join(this.#directory, "qemu");
