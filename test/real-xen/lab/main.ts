@@ -27,7 +27,7 @@ const USAGE = `npm run test:xen -- [OPTION…]
   --stop            end the lab of this clone
   --dom0-cpus N     processors of dom0 (1); guests have one more
   --logs DIR        where logs go (${path.relative(ROOT, LOGS)})
-  --minutes N       give up after so long (30)
+  --minutes N       give up after so long (45)
 `;
 
 const KEPT = `The lab goes on.
@@ -46,7 +46,7 @@ const OPTIONS = {
   stop: { type: "boolean", default: false },
   "dom0-cpus": { type: "string", default: "1" },
   logs: { type: "string", default: LOGS },
-  minutes: { type: "string", default: "30" },
+  minutes: { type: "string", default: "45" },
   help: { type: "boolean", default: false },
 } as const;
 
