@@ -5,6 +5,7 @@
  */
 
 import { existsSync } from "node:fs";
+import nodeModule from "node:module";
 import { hasCode, IoreqdError, messageOf } from "../base/errors.js";
 import { isShortage } from "../base/shortage.js";
 import { isServerGone } from "../ioreq/server.js";
@@ -59,6 +60,15 @@ export async function run(flags: RunFlags, begun: (session: Session) => () => vo
 
 /** The guest waits, and what was missing may be there in a moment: whoever supervises us tries again. Source: sysexits.h, EX_TEMPFAIL. */
 const LATER = 75;
+
+/**
+ * The program as Node.js has compiled it (bin/ioreqd) is written where the next process finds it, by Node.js 22.10 and later. It
+ * would do so as this process ends, which one that is killed never sees, and one that has given up root may not.
+ */
+function keepCompiled(): void {
+  const { flushCompileCache } = nodeModule as { flushCompileCache?: () => void };
+  flushCompileCache?.();
+}
 
 /** There is something to go on with, or to remove where the guest ended while no process served it. */
 function wasServed(flags: RunFlags): boolean {
@@ -126,6 +136,7 @@ async function serve(
       // Its file is in the directory that the session removes.
       session.defer("close the file for saved state", () => saving?.close(false));
       try {
+        keepCompiled();
         if (confined) {
           await sayRunning(session);
           store?.close();
