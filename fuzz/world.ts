@@ -124,7 +124,7 @@ export class World {
   /** What comes first in a process that takes over: what the ring says, and who is to blame. */
   #takeOver(died: number, log: Logger): void {
     const { arena, tree, engine, page, ringPage } = this;
-    if (this.ring.resume((at) => engine.wasApplied(at))) engine.advanced();
+    if (this.ring.resume((at) => engine.hostWork.wasApplied(at))) engine.hostWork.advanced();
     const left = new LeftRequests({ ioreq: page, ring: ringPage, unmap: () => {} });
     const quarantine = new Quarantine(tree, arena, this.#rights());
     blame(died, { arena, tree, server: { vcpus: MAX_VCPUS, left }, quarantine, most: DEFAULT_DEATHS, log });
@@ -156,7 +156,7 @@ export class World {
   }
 
   drainRing(): void {
-    this.ring.drain(this.engine);
+    this.ring.drain(this.engine.hostWork);
   }
 
   /** Nobody may be answered who doesn't wait: it would be another request's answer. */

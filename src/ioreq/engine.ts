@@ -22,7 +22,6 @@ import type { Counters } from "./counters.js";
 import { HostWork } from "./host-work.js";
 import type { EngineParts, Known } from "./parts.js";
 import { RepRuns } from "./rep-runs.js";
-import type { RingConsumer } from "./ring.js";
 import { Slots } from "./slots.js";
 import { WideAccess } from "./wide.js";
 
@@ -32,7 +31,9 @@ const COMMITTED = PHASE.committed;
 const READ = DIR_READ;
 const IN_MEMORY = DATA_IS_PTR;
 
-export class Engine implements RingConsumer {
+export class Engine {
+  /** What no vCPU waits for: entries of the buffered ring, and whatever else comes. */
+  readonly hostWork: HostWork;
   readonly #parts: EngineParts;
   readonly #arena: Arena;
   readonly #bus: Bus;
@@ -41,7 +42,6 @@ export class Engine implements RingConsumer {
   readonly #answers: Answers;
   readonly #wide: WideAccess;
   readonly #reps: RepRuns;
-  readonly #hostWork: HostWork;
 
   constructor(parts: EngineParts) {
     this.#parts = parts;
@@ -52,7 +52,7 @@ export class Engine implements RingConsumer {
     this.#wide = new WideAccess(parts.bus);
     this.#answers = new Answers(parts, this.#slots, (slot) => this.resume(slot));
     this.#reps = new RepRuns(parts, this.#answers, this.#wide);
-    this.#hostWork = new HostWork(parts, this.#answers, this.#wide);
+    this.hostWork = new HostWork(parts, this.#answers, this.#wide);
   }
 
   get observer(): AccessObserver | null {
@@ -195,31 +195,9 @@ export class Engine implements RingConsumer {
     this.#answers.plainly(slot, read ? -1 : dataLo, read ? -1 : dataHi);
   }
 
-  // -- what no vCPU waits for: see host-work.ts -------------------------------------------------
-
-  applyBuffered(
-    type: number,
-    lo: number,
-    width: number,
-    dataLo: number,
-    dataHi: number,
-    at: number,
-    slots: number,
-  ): void {
-    this.#hostWork.applyBuffered(type, lo, width, dataLo, dataHi, at, slots);
-  }
-
-  advanced(): void {
-    this.#hostWork.advanced();
-  }
-
-  wasApplied(at: number): number {
-    return this.#hostWork.wasApplied(at);
-  }
-
   /** Run work that no vCPU waits for as a transaction. What throws is undone, counted and told. */
   host(work: () => void, subject = 0): void {
-    this.#hostWork.do(work, subject);
+    this.hostWork.do(work, subject);
   }
 
   // -- late answers: see answers.ts -------------------------------------------------------------

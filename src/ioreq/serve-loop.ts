@@ -148,6 +148,6 @@ export class ServeLoop {
   drainRing(): boolean {
     const ring = this.#ring;
     if (ring === null || ring.empty) return false;
-    return ring.drain(this.#engine) > 0;
+    return ring.drain(this.#engine.hostWork) > 0;
   }
 }

@@ -218,7 +218,8 @@ export class IoreqServer {
 
   /** Step over what the process before this one applied: before other work takes the record that says so. */
   #resumeRing(): void {
-    if (this.#ring?.resume((at) => this.engine.wasApplied(at)) === true) this.engine.advanced();
+    const { hostWork } = this.engine;
+    if (this.#ring?.resume((at) => hostWork.wasApplied(at)) === true) hostWork.advanced();
   }
 
   /** Finish what the process before this one left in the slots. */

@@ -200,8 +200,8 @@ describe("an entry of the buffered ring", () => {
   test("that was applied after all is forgotten", () => {
     const machine = posted();
     machine.dieIn(() => machine.arena.beginHost(0, 0, 1));
-    machine.engine.applyBuffered(TYPE.copy, 0x8_0000, 4, 9, 0, 0, 1);
-    machine.engine.advanced();
+    machine.engine.hostWork.applyBuffered(TYPE.copy, 0x8_0000, 4, 9, 0, 0, 1);
+    machine.engine.hostWork.advanced();
     expect(machine.arena.record(HOST_RECORD).deaths).toBe(0);
   });
 });

@@ -16,7 +16,7 @@ test("a buffered write that a device finishes later holds up no vCPU: nobody wai
     }),
   ]);
   machine.place();
-  machine.engine.applyBuffered(TYPE.copy, MEMORY | 0, 4, 1, 0, 0, 1);
+  machine.engine.hostWork.applyBuffered(TYPE.copy, MEMORY | 0, 4, 1, 0, 0, 1);
   expect(machine.read(MEMORY + 4)).toBe(7);
   expect(machine.state()).toBe(STATE.respReady);
   expect(machine.engine.waiting).toBe(0);

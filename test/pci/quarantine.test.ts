@@ -243,7 +243,7 @@ test("a buffered write to a function in quarantine goes nowhere", () => {
   const machine = twoCards();
   quarantined(machine);
   const before = machine.data();
-  machine.engine.applyBuffered(TYPE.copy, MEMORY | 0, 4, 1, 0, 0, 1);
-  machine.engine.advanced();
+  machine.engine.hostWork.applyBuffered(TYPE.copy, MEMORY | 0, 4, 1, 0, 0, 1);
+  machine.engine.hostWork.advanced();
   expect(machine.data()).toEqual(before);
 });

@@ -6,6 +6,7 @@
  */
 
 import { Engine } from "../../src/ioreq/engine.js";
+import { HostWork } from "../../src/ioreq/host-work.js";
 import { IOREQ, STATE, STATE_MASK } from "../../src/spec/xen-ioreq.js";
 import { Arena, HOST_RECORD } from "../../src/state/arena.js";
 import { Ledger } from "../../src/state/ledger.js";
@@ -50,8 +51,8 @@ around(Arena.prototype, "begin", "after INPROCESS", null, (record: number) => re
 around(Arena.prototype, "setWord", null, "after a store");
 around(Arena.prototype, "commit", "before commit", "after commit");
 around(Arena.prototype, "release", "before release", null, (record: number) => record !== HOST_RECORD);
-around(Engine.prototype, "applyBuffered", null, "ring entry applied");
-around(Engine.prototype, "advanced", "ring pointer moved", null);
+around(HostWork.prototype, "applyBuffered", null, "ring entry applied");
+around(HostWork.prototype, "advanced", "ring pointer moved", null);
 for (const name of ["ask", "hold", "leave", "forget", "setLine"] as const) {
   around(Ledger.prototype, name, "before the ledger is written", "after the ledger is written");
 }
