@@ -53,7 +53,7 @@ export function guestSettings(name: string | null, directory?: string): { config
 
 /** The settings of one file, and its devices as specs. Throws CONFIG_UNREADABLE, CONFIG_INVALID. */
 export function settingsOf(path: string): { config: Config; devices: DeviceSpec[] } {
-  // The schema library takes longer to load than all the rest together: only where there is a file to check.
+  // The schema library takes a while to load: only where there is a file to check.
   const { configDevices, readConfig } = require("./config.js") as typeof import("./config.js");
   const config = readConfig(path);
   return { config, devices: configDevices(path, config) };

@@ -9,11 +9,9 @@
  */
 
 import { createHash } from "node:crypto";
-import * as v from "valibot";
 import { IoreqdError } from "../base/errors.js";
-import { integer } from "../base/schema.js";
 import type { Arena } from "./arena.js";
-import { HOST_RECORD, MAX_VALUE_BYTES, PHASE, UUID_PATTERN } from "./format.js";
+import { HOST_RECORD, PHASE } from "./format.js";
 import { type KeptDevice, type KeptPlace, keptOf, type Value } from "./kept.js";
 import { readLayout } from "./read-layout.js";
 
@@ -139,10 +137,11 @@ export function readSnapshot(file: Uint8Array): Snapshot {
   } catch {
     throw invalid("it is not JSON");
   }
-  const parsed = v.safeParse(snapshotSchema, value);
-  if (parsed.success) return parsed.output as Snapshot;
-  const [issue] = parsed.issues;
-  throw invalid(`${v.getDotPath(issue) ?? "the whole"}: ${issue.message}`);
+  // The schema library takes a while to load, and few processes read a snapshot.
+  const { checkSnapshot } = require("./snapshot-schema.js") as typeof import("./snapshot-schema.js");
+  const checked = checkSnapshot(value);
+  if (checked.wrong !== undefined) throw invalid(checked.wrong);
+  return checked.snapshot as Snapshot;
 }
 
 const invalid = (what: string): IoreqdError =>
@@ -179,61 +178,3 @@ function mapPlaces<A, B>(
     Object.fromEntries(Object.entries(group).map(([name, place]) => [name, map(place)]));
   return Object.fromEntries(Object.entries(groups).map(([name, group]) => [name, places(group)]));
 }
-
-const hex = v.pipe(v.string(), v.regex(/^([0-9a-f]{1,16}|([0-9a-f]{2})*)$/));
-const int32 = integer(-(2 ** 31), 2 ** 31 - 1);
-const name = v.pipe(v.string(), v.minLength(1));
-
-const placeSchema = v.pipe(
-  v.strictObject({
-    kind: v.picklist(["register", "number", "bytes"]),
-    width: integer(1, MAX_VALUE_BYTES),
-    value: hex,
-    reset: v.optional(hex),
-    writable: v.optional(hex),
-  }),
-  v.rawTransform(({ dataset, addIssue }): KeptPlace => {
-    const { kind, width, ...shown } = dataset.value;
-    const wrong = (message: string): void => addIssue({ message });
-    const read = (text: string | undefined): Value => {
-      if (kind === "bytes") {
-        if (text !== undefined && text.length === width * 2) return Buffer.from(text, "hex");
-        if (text !== undefined || shown.value.length !== width * 2) wrong(`not ${width} bytes`);
-        return new Uint8Array(shown.value.length / 2);
-      }
-      const value = BigInt(`0x${text === undefined || text === "" ? "0" : text}`);
-      if (![1, 2, 4, 8].includes(width) || value >> BigInt(8 * width) !== 0n) wrong(`no number of ${width} bytes`);
-      return value;
-    };
-    const writable = kind === "bytes" ? 0n : (read(shown.writable) as bigint);
-    return { kind, width, value: read(shown.value), reset: read(shown.reset), writable };
-  }),
-);
-
-const deviceSchema = v.strictObject({
-  path: name,
-  device: name,
-  id: v.optional(v.string()),
-  spec: v.optional(
-    v.strictObject({ device: v.string(), options: v.record(v.string(), v.union([v.string(), v.number()])) }),
-  ),
-  groups: v.record(v.string(), v.record(v.string(), placeSchema)),
-});
-
-const snapshotSchema = v.strictObject({
-  program: v.string(),
-  uuid: v.union([v.literal(""), v.pipe(v.string(), v.regex(UUID_PATTERN))]),
-  hosts: v.optional(v.unknown()),
-  devices: v.pipe(
-    v.array(deviceSchema),
-    v.check((devices) => new Set(devices.map(({ path }) => path)).size === devices.length, "a path is there twice"),
-  ),
-  requests: v.array(
-    v.strictObject({
-      vcpu: integer(0, HOST_RECORD - 1),
-      phase: v.picklist(["committed", "deferred"]),
-      reply: v.tuple([int32, int32]),
-      progress: integer(0, Number.MAX_SAFE_INTEGER),
-    }),
-  ),
-});
