@@ -88,7 +88,7 @@ export function resolveDevices(
 function recipeOf({ device, options }: DeviceSpec, at: Sbdf): DeviceRecipe {
   const files = options["romfile"] === undefined ? {} : { romfile: resolve(String(options["romfile"])) };
   return {
-    device: isPath(device) ? resolve(device) : device,
+    device: anchoredDevice(device),
     options: { ...options, ...files, addr: formatSbdf(at) },
   };
 }
@@ -105,7 +105,10 @@ export function resolveAs(recipe: DeviceRecipe, loaded: unknown): DeviceRequest 
 }
 
 /** A module of the operator's own, not a name of the list. */
-const isPath = (device: string): boolean => /[./]/.test(device);
+export const isPath = (device: string): boolean => /[./]/.test(device);
+
+/** The same, wherever it is asked for from: the path of a module holds anywhere. */
+export const anchoredDevice = (device: string): string => (isPath(device) ? resolve(device) : device);
 
 /** A slot of a bus, as a key. */
 const slotOf = ({ bus = "" }: { readonly bus?: string | number }, sbdf: Sbdf): string => `${bus} ${sbdf & ~7}`;

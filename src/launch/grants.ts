@@ -14,6 +14,7 @@ import { resolve } from "node:path";
 import { IoreqdError, messageOf } from "../base/errors.js";
 import type { DeviceRequest } from "../pci/plan.js";
 import type { DeviceRecipe } from "../state/layout.js";
+import { anchoredDevice, isPath } from "./device-spec.js";
 
 /** These name no files. */
 const PLACES = new Set(["addr", "bus", "id"]);
@@ -24,7 +25,7 @@ function namesIn({ device, options }: DeviceRecipe): string[] {
     ([key, value]) => !PLACES.has(key) && (key === "romfile" || /[./:]/.test(String(value))),
   );
   return [
-    ...(/[./]/.test(device) ? [`device=${resolve(device)}`] : []),
+    ...(isPath(device) ? [`device=${anchoredDevice(device)}`] : []),
     ...names.map(([key, value]) => `${key}=${key === "romfile" ? resolve(String(value)) : value}`),
   ];
 }

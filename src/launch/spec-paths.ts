@@ -2,7 +2,7 @@
 /** A device's specification for another process, whose working directory is another. */
 
 import { resolve } from "node:path";
-import { type DeviceSpec, findDevice, parseDeviceSpec } from "./device-spec.js";
+import { anchoredDevice, findDevice, parseDeviceSpec } from "./device-spec.js";
 
 /** The same, with paths that hold anywhere. Throws DEVICE_SPEC_INVALID, DEVICE_UNKNOWN, MODULE_NOT_FOUND, MODULE_LOAD_FAILED. */
 export function anchored(text: string, option: string): string {
@@ -12,11 +12,8 @@ export function anchored(text: string, option: string): string {
     const kind = key === "romfile" ? "file" : options?.[key]?.kind;
     return `${key}=${anchoredValue(String(value), kind)}`;
   });
-  return [anchoredDevice(spec), ...parts].map((part) => part.replaceAll(",", ",,")).join(",");
+  return [anchoredDevice(spec.device), ...parts].map((part) => part.replaceAll(",", ",,")).join(",");
 }
-
-/** A module is told from a name as findDevice() does. */
-const anchoredDevice = ({ device }: DeviceSpec): string => (/[./]/.test(device) ? resolve(device) : device);
 
 function anchoredValue(value: string, kind: string | undefined): string {
   if (kind === "file") return resolve(value);
