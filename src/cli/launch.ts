@@ -27,9 +27,10 @@ export async function attach(nameOrDomid: string, flags: { device: string[]; res
   try {
     const guest = await resolveGuest(store, nameOrDomid);
     const file = flags.restore === undefined ? null : resolve(flags.restore);
-    const requests =
-      file === null ? requested(guest, flags.device, "--device") : restorable(guest, flags.device, readSaved(file));
-    const by = await serve(store, guest, { devices: flags.device, restore: file }, hostSettings());
+    const settings = hostSettings();
+    const asked = askedFor(guest, flags.device, "--device", settings);
+    const requests = file === null ? requested(asked) : restorable(asked, readSaved(file));
+    const by = await serve(store, guest, { devices: flags.device, restore: file }, settings);
     const names = requests.map(({ device }) => device.name).join(", ");
     process.stdout.write(`domain ${guest.domid}${guest.name === null ? "" : ` (${guest.name})`}: ${names} (${by})\n`);
   } finally {
@@ -64,13 +65,13 @@ async function serveBesideQemu(domid: number, given: DmArguments, settings: Conf
   const store = await requiredStore();
   try {
     const guest = await findGuest(store, domId(domid));
-    const own = layered(settings, guestSettings(guest.name).config);
-    const restore = given.incoming ? await keptState(guest, own, (other) => store.isIntroduced(other)) : null;
-    const requests =
-      restore === null ? requested(guest, devices, OURS) : restorable(guest, devices, readSaved(restore));
+    const asked = askedFor(guest, devices, OURS, settings);
+    const { config } = asked;
+    const restore = given.incoming ? await keptState(guest, config, (other) => store.isIntroduced(other)) : null;
+    const requests = restore === null ? requested(asked) : restorable(asked, readSaved(restore));
     refuseSlotsOfQemu(requests, slots);
     if (restore === null && given.incoming) {
-      if (own.withoutState !== "fresh") throw stateMissing(guest, own);
+      if (config.withoutState !== "fresh") throw stateMissing(guest, config);
       process.stderr.write(`ioreqd-dm: domain ${domid}: no saved state of its devices: they begin as after power-on\n`);
     }
     const by = await serve(store, guest, { devices, restore }, settings);
@@ -96,27 +97,37 @@ function serve(
   });
 }
 
+/** What the configuration and the launcher ask for. */
+interface Asked {
+  readonly guest: Guest;
+  readonly config: Config;
+  /** Throws DEVICE_SPEC_INVALID. */
+  readonly specs: () => DeviceSpec[];
+}
+
+/** `option`: what names `devices` on the command line. Throws CONFIG_AMBIGUOUS, CONFIG_UNREADABLE, CONFIG_INVALID. */
+function askedFor(guest: Guest, devices: readonly string[], option: string, settings: Config): Asked {
+  const own = guestSettings(guest.name);
+  const specs = (): DeviceSpec[] => [...own.devices, ...devices.map((text) => parseDeviceSpec(text, option))];
+  return { guest, config: layered(settings, own.config), specs };
+}
+
 /** The devices of a guest that comes with their state, checked as those that are asked for. */
-function restorable(guest: Guest, devices: readonly string[], snapshot: Snapshot): readonly DeviceRequest[] {
+function restorable({ specs }: Asked, snapshot: Snapshot): readonly DeviceRequest[] {
   let requests: readonly DeviceRequest[] = [];
-  const configured = () => [
-    ...guestSettings(guest.name).devices,
-    ...devices.map((text) => parseDeviceSpec(text, OURS)),
-  ];
   planSnapshot(snapshot, 0, (recipes) => {
-    requests = resolveAgain(checked(recipes, new Set(), configured));
+    requests = resolveAgain(checked(recipes, new Set(), specs));
     return requests;
   });
   return requests;
 }
 
 /** All devices of a guest, checked: what is wrong with them is said here, and not in a log. */
-function requested(guest: Guest, devices: readonly string[], option: string): DeviceRequest[] {
-  const own = guestSettings(guest.name);
-  const specs: DeviceSpec[] = [...own.devices, ...devices.map((text) => parseDeviceSpec(text, option))];
-  if (specs.length === 0) throw noDevices(guest.name);
-  const requests = resolveDevices(specs);
-  planTree(requests, hostBridges(layered(hostSettings(), own.config)));
+function requested({ guest, config, specs }: Asked): DeviceRequest[] {
+  const asked = specs();
+  if (asked.length === 0) throw noDevices(guest.name);
+  const requests = resolveDevices(asked);
+  planTree(requests, hostBridges(config));
   return requests;
 }
 

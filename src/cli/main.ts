@@ -110,7 +110,7 @@ export function program(exit: (code: number) => void): Command {
     .description("write what the devices of a suspended or paused guest know to a file")
     .argument("<guest>", "domain id or name")
     .argument("[file]", "default: where a guest with this uuid is looked for when it is restored")
-    .option("--state-dir <dir>", "where the directory of each domain is (default: /run/ioreqd)")
+    .option(...stateDir)
     .action(async (guest: string, file: string | undefined, flags) =>
       (await import("./save.js")).save(guest, file, flags),
     );

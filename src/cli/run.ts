@@ -163,10 +163,7 @@ async function serve(
         supervisor?.send({ READY: 1, STATUS: `serving domain ${domid}: ${session.tree.functions.length} functions` });
         over = begun(session);
         const end = await Promise.race([ending.happened, handover.agreed]);
-        if (end instanceof Successor) {
-          saving?.close(false);
-          return await handOver(session, end);
-        }
+        if (end instanceof Successor) return await handOver(session, end);
         const { why, exitCode, guestGone, forNext } = end;
         log.info({ reason: why }, "stopping");
         supervisor?.send({ STOPPING: 1, STATUS: why });
