@@ -5,7 +5,7 @@ import { execFile } from "node:child_process";
 import { IoreqdError } from "../base/errors.js";
 
 /** A start may take TimeoutStopSec= and TimeoutStartSec= of the unit. In ms. */
-const TIMEOUT_MS = 90_000;
+const TIMEOUT_MS = 120_000;
 
 export interface UnitState {
   /** 0 where no process of the unit runs. */
