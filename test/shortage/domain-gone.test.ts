@@ -4,11 +4,9 @@
  * that starts, serves, takes over, lets go, or abandons a guest. Which steps there are is found by counting them.
  */
 
+import { problemsAt } from "./every-step.js";
 import { type Walked, type Way, walk } from "./walk.js";
 
-/** Every which step: all of them take some minutes, and are what EVERY_STEP=1 asks for. */
-const STRIDE = process.env["EVERY_STEP"] === undefined ? 7 : 1;
-const AT_ONCE = 2;
 /** From the end of the domain to that of the process: xenstore tells at once, Xen is asked twice a second. */
 const SOON_MS = 10_000;
 const MINUTES = 60_000;
@@ -35,15 +33,7 @@ test.each<Way>(["serve", "take over", "abandon", "attach"])(
     expect({ exit, left }).toEqual({ exit: 0, left: [] });
     expect(steps.length).toBeGreaterThan(10);
     const moments = steps.flatMap((_, n) => [`before ${n}`, `after ${n}`]);
-    const offset = Math.floor(Math.random() * STRIDE);
-    const chosen = moments.filter((_, n) => n % STRIDE === offset);
-    const found: string[] = [];
-    const walker = async (): Promise<void> => {
-      for (let step = chosen.shift(); step !== undefined; step = chosen.shift())
-        found.push(...problems(way, step, await walk(way, step)));
-    };
-    await Promise.all(Array.from({ length: AT_ONCE }, walker));
-    expect(found).toEqual([]);
+    expect(await problemsAt(way, moments, 7, problems)).toEqual([]);
   },
   10 * MINUTES,
 );

@@ -4,11 +4,9 @@
  * are is found by counting them.
  */
 
+import { problemsAt } from "./every-step.js";
 import { type Walked, type Way, walk } from "./walk.js";
 
-/** Every which call: all of them take some minutes, and are what EVERY_STEP=1 asks for. */
-const STRIDE = process.env["EVERY_STEP"] === undefined ? 9 : 1;
-const AT_ONCE = 2;
 const MINUTES = 60_000;
 const [REFUSED, FAULT, LATER] = [1, 70, 75];
 
@@ -36,15 +34,8 @@ test.each<Way>(["serve", "take over"])(
   "a call that is refused with ENOMEM, any of %s: an error that says so, or the guest is served all the same",
   async (way) => {
     const { steps } = await walk(way, "count");
-    const offset = Math.floor(Math.random() * STRIDE);
-    const chosen = steps.map((_, n) => `ENOMEM at ${n}`).filter((_, n) => n % STRIDE === offset);
-    const found: string[] = [];
-    const walker = async (): Promise<void> => {
-      for (let step = chosen.shift(); step !== undefined; step = chosen.shift())
-        found.push(...problems(way, step, await walk(way, step)));
-    };
-    await Promise.all(Array.from({ length: AT_ONCE }, walker));
-    expect(found).toEqual([]);
+    const calls = steps.map((_, n) => `ENOMEM at ${n}`);
+    expect(await problemsAt(way, calls, 9, problems)).toEqual([]);
   },
   10 * MINUTES,
 );
