@@ -8,8 +8,9 @@
  * INVALIDATE request, upon which everything is unmapped.
  */
 
-import { hasCode, hasErrno, messageOf } from "../base/errors.js";
+import { hasCode, messageOf } from "../base/errors.js";
 import type { DomId, Gfn } from "../base/ids.js";
+import { isShortage } from "../base/shortage.js";
 import type { GuestEvent } from "../ioreq/bus.js";
 import { PAGE_SIZE } from "../spec/xen-ioreq.js";
 import type { ForeignMapping, XenHost } from "../xen/host.js";
@@ -105,7 +106,7 @@ export class ForeignMemory {
     } catch (error) {
       // No page of the window is there: the guest named a hole. That is no fault of ours.
       if (!hasCode(error, "XEN_CALL_FAILED") && !hasCode(error, "XEN_DOMAIN_GONE")) throw error;
-      if (isShort(error)) this.#guestEvent("guest memory not mapped", { error: messageOf(error) });
+      if (isShortage(error)) this.#guestEvent("guest memory not mapped", { error: messageOf(error) });
       return null;
     }
     if (mapping.errors.some((errno) => errno === 0)) return mapping;
@@ -118,7 +119,7 @@ export class ForeignMemory {
     try {
       return this.#xen.mapForeign(this.#domid, gfns, "rw");
     } catch (error) {
-      if (!isShort(error) || this.#windows.size === 0) throw error;
+      if (!isShortage(error) || this.#windows.size === 0) throw error;
       this.invalidate();
       return this.#xen.mapForeign(this.#domid, gfns, "rw");
     }
@@ -143,5 +144,3 @@ export class ForeignMemory {
     }
   }
 }
-
-const isShort = (error: unknown): boolean => hasErrno(error, "ENOMEM") || hasErrno(error, "EAGAIN");
