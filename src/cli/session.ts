@@ -99,6 +99,8 @@ export class Session {
       this.#state.keep = left !== null;
       // Tables and addresses are checked before anything is created.
       const { grants } = this.#state;
+      // There may be some of a former domain of this number, whose process was killed before it ended.
+      if (left === null) grants.revoke();
       const requestsOf = (recipes: readonly DeviceRecipe[]): DeviceRequest[] =>
         resolveAgain(grants.check(recipes, () => recipesIn(options.devices)));
       const again = left === null ? this.#restored(requestsOf) : planAgain(left, requestsOf);

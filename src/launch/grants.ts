@@ -9,7 +9,7 @@
  * the layout names.
  */
 
-import { closeSync, constants, openSync, readFileSync, writeSync } from "node:fs";
+import { closeSync, constants, openSync, readFileSync, rmSync, writeSync } from "node:fs";
 import { resolve } from "node:path";
 import { IoreqdError, messageOf } from "../base/errors.js";
 import type { DeviceRequest } from "../pci/plan.js";
@@ -34,14 +34,26 @@ export class Grants {
   /** `path`: a file that only root can write, in a directory of which the same is true. */
   constructor(readonly path: string) {}
 
-  /** Write down what these name. Throws STATE_FAILED. */
+  /** Of what was asked for until now nothing holds: it was for a former domain of that number. Throws STATE_FAILED. */
+  revoke(): void {
+    this.#writing(() => rmSync(this.path, { force: true }));
+  }
+
+  /** Write down what these name, beside what is granted already. Throws STATE_FAILED. */
   add(recipes: readonly DeviceRecipe[]): void {
     const named = recipes.flatMap(namesIn);
     // Most devices name nothing.
     if (named.length === 0) return;
-    try {
+    this.#writing(() => {
       const known = this.#known();
       this.#append([...new Set(named)].filter((name) => !known.has(name)));
+    });
+  }
+
+  /** What the file system refuses is the operator's to mend. */
+  #writing(act: () => void): void {
+    try {
+      act();
     } catch (error) {
       const errno = (error as NodeJS.ErrnoException).code;
       const message = `${this.path}, which has what devices may be made with, can't be written: ${messageOf(error)}`;

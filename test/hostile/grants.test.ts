@@ -8,6 +8,8 @@ import { checked, Grants } from "../../src/launch/grants.js";
 import { SIM_DOMID } from "../../src/sim/host.js";
 import { type Launched, withLaunched } from "../support/launched.js";
 
+const PATIENCE_MS = 120_000;
+
 let scratch: string;
 beforeEach(() => {
   scratch = mkdtempSync(join(tmpdir(), "ioreqd-grants-"));
@@ -40,8 +42,8 @@ function rewrite(launched: Launched, from: string, to: string): void {
   writeFileSync(path, text.replaceAll(from, to), "latin1");
 }
 
-const goOn = (launched: Launched) =>
-  launched.ioreqd("run", "--domid", String(SIM_DOMID), "--state-dir", launched.stateDir);
+const goOn = (launched: Launched, ...more: string[]) =>
+  launched.ioreqd("run", "--domid", String(SIM_DOMID), "--state-dir", launched.stateDir, ...more);
 
 test.each<[string, (path: string) => string]>([
   ["a module", (path) => path],
@@ -74,6 +76,46 @@ test("a device that ioreqd device add has brought comes along, its files, too", 
     await launched.logged(/taking over from a process that has ended[\s\S]*"ready"/);
     expect((await launched.ioreqd("device", "list", String(SIM_DOMID))).stdout).toContain("card");
   }));
+
+/** The domain ends, and the next that is built has its number. */
+function replaceDomain({ store }: Launched): void {
+  store.release(SIM_DOMID);
+  store.introduce(SIM_DOMID, "guest");
+}
+
+test(
+  "what was granted for a domain that has ended is not granted for the next of its number",
+  () =>
+    withLaunched(async (launched) => {
+      const [former, next] = [module("one.cjs"), module("two.cjs")];
+      expect(await launched.deviceModel("-ioreqd", former)).toMatchObject({ status: 0 });
+      await killed(launched);
+      replaceDomain(launched);
+      expect(await launched.deviceModel("-ioreqd", `${next},addr=11.0`)).toMatchObject({ status: 0 });
+      expect(readFileSync(join(launched.stateDir, String(SIM_DOMID), "granted"), "utf8")).toBe(`"device=${next}"\n`);
+      await killed(launched);
+      rewrite(launched, next, former);
+      expect((await goOn(launched)).stderr).toMatch(/DEVICE_NOT_GRANTED: .*one\.cjs/);
+    }),
+  PATIENCE_MS,
+);
+
+test(
+  "nor for one that is restored under its number",
+  () =>
+    withLaunched(async (launched) => {
+      const former = module("one.cjs");
+      const saved = join(scratch, "saved");
+      expect(await launched.deviceModel("-ioreqd", former)).toMatchObject({ status: 0 });
+      expect(await launched.ioreqd("save", String(SIM_DOMID), saved)).toMatchObject({ status: 0 });
+      await killed(launched);
+      replaceDomain(launched);
+      const { status, stderr } = await goOn(launched, "--restore", saved);
+      expect(stderr).toMatch(/DEVICE_NOT_GRANTED: .*one\.cjs/);
+      expect(status).toBe(1);
+    }),
+  PATIENCE_MS,
+);
 
 test("what one name was granted for, another is not", () => {
   const grants = new Grants(join(scratch, "granted"));
