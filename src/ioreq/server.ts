@@ -11,6 +11,7 @@
 
 import { hasCode, hasErrno, IoreqdError } from "../base/errors.js";
 import type { DomId, EvtchnPort, IoservId } from "../base/ids.js";
+import { sleepThread } from "../base/sleep.js";
 import { Teardown } from "../base/teardown.js";
 import { BUFIOREQ, MAX_VCPUS } from "../spec/xen-ioreq.js";
 import { type Arena, SERVER_STATE } from "../state/arena.js";
@@ -27,6 +28,9 @@ import { Slots } from "./slots.js";
 
 /** With a domain Xen ends its ioreq servers, before the domain itself has gone and while its pages are in use: then ENOENT says so. */
 export const isServerGone = (error: unknown): boolean => hasCode(error, "XEN_DOMAIN_GONE") || hasErrno(error, "ENOENT");
+
+/** From the last answer on. A vCPU that the host's scheduler keeps from running is slower than one that is interrupted. */
+const TAKEN_WITHIN_MS = 1000;
 
 export interface ServerOptions {
   readonly domid: DomId;
@@ -241,8 +245,24 @@ export class IoreqServer {
 
   #disable(): void {
     this.#parts.xen.setIoreqServerState(this.#options.domid, this.id, false);
+    if (this.#ports.bound !== this.vcpus) return;
     // What was sent before the server was disabled still wants its answer.
-    if (this.#ports.bound === this.vcpus) this.#loop.drain();
+    this.#loop.drain();
+    this.#untilTaken();
+  }
+
+  /**
+   * A vCPU takes its answer when it runs again; where its server has gone by then it goes on with what it sent, and a read
+   * reads zero. So none is left behind, but nobody waits for ever: a paused vCPU does not run.
+   * Source: Xen common/ioreq.c, vcpu_ioreq_handle_completion().
+   */
+  #untilTaken(): void {
+    const isTaken = (): boolean => {
+      for (let vcpu = 0; vcpu < this.vcpus; vcpu += 1) if (this.#slots.isAnswered(vcpu)) return false;
+      return true;
+    };
+    const until = performance.now() + TAKEN_WITHIN_MS;
+    while (!isTaken() && performance.now() < until) sleepThread(1);
   }
 
   #undo(): void {

@@ -10,7 +10,7 @@ import { IOREQ, STATE, STATE_MASK, WORD } from "../spec/xen-ioreq.js";
 import type { RawRequest } from "./rep.js";
 
 // The compiler knows a constant of this file; a property of one that is imported it looks up, in every access.
-const { ready: READY, inProcess: IN_PROCESS } = STATE;
+const { ready: READY, inProcess: IN_PROCESS, respReady: ANSWERED } = STATE;
 const { size: SIZE, flags: FLAGS, type: TYPE_BYTE } = IOREQ;
 const { perSlot: WORDS, addrLo: ADDR_LO, addrHi: ADDR_HI, dataLo: DATA_LO, dataHi: DATA_HI } = WORD;
 const { count: COUNT, width: WIDTH, evtchn: EVTCHN } = WORD;
@@ -29,6 +29,11 @@ export class Slots {
   /** Does this vCPU wait for an answer, with nobody at it? A glance. */
   isReady(slot: number): boolean {
     return ((this.#u8[slot * SIZE + FLAGS] as number) & IN_STATE) === READY;
+  }
+
+  /** Has this vCPU an answer that it has not taken yet? */
+  isAnswered(slot: number): boolean {
+    return (this.flags(slot) & IN_STATE) === ANSWERED;
   }
 
   /** State and flags. What is read after this was stored before the state was. */
