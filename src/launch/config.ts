@@ -22,6 +22,7 @@ const device = v.union([
     addr: v.optional(v.string()),
     id: v.optional(v.string()),
     bus: v.optional(v.string()),
+    multifunction: v.optional(v.picklist(["on", "off"])),
     romfile: v.optional(v.string()),
     options: v.optional(v.record(v.string(), v.union([v.string(), v.number()]))),
   }),

@@ -17,7 +17,8 @@ import type { DeviceRequest } from "../pci/plan.js";
 import type { DeviceRecipe } from "../state/layout.js";
 
 /** Options every device has, beside its own. */
-export const COMMON = ["addr", "bus", "id", "romfile"] as const;
+export const COMMON = ["addr", "bus", "id", "multifunction", "romfile"] as const;
+const ON_OFF = ["on", "off"];
 /** Where devices without an addr= go: one slot after the other. */
 const FIRST_SLOT = 0x10;
 const SLOTS = 32;
@@ -71,7 +72,7 @@ export function resolveDevices(
   const taken = new Set<string>([...present.map((one) => slotOf(one, one.sbdf)), ...placed]);
   return found.map(({ spec, device, sbdf }): DeviceRequest => {
     const at = sbdf ?? nextFree(taken, spec);
-    const { bus, id, romfile } = spec.options;
+    const { bus, id, romfile, multifunction } = spec.options;
     return {
       spec: recipeOf(spec, at),
       device,
@@ -79,6 +80,7 @@ export function resolveDevices(
       options: optionValues(spec, device),
       ...(bus === undefined ? {} : { bus: String(bus) }),
       ...(id === undefined ? {} : { id: idOf(spec, String(id)) }),
+      ...(multifunction === undefined ? {} : { sharesSlot: choiceOf(spec, "multifunction", ON_OFF) === "on" }),
       ...(romfile === undefined ? {} : { rom: readRom(spec, String(romfile)) }),
     };
   });
@@ -199,12 +201,7 @@ function optionValue(spec: DeviceSpec, key: string, row: OptionRow): string | nu
     return value;
   }
   const text = String(given);
-  if (row.kind === "choice" && !row.choices.includes(text)) {
-    throw invalid(
-      spec.where,
-      `${key} is "${text}"${didYouMean(text, row.choices)} Expected: ${row.choices.join(", ")}`,
-    );
-  }
+  if (row.kind === "choice") return choiceOf(spec, key, row.choices);
   if (row.kind === "chardev") {
     try {
       parseChardevSpec(text);
@@ -213,6 +210,12 @@ function optionValue(spec: DeviceSpec, key: string, row: OptionRow): string | nu
     }
   }
   return text;
+}
+
+function choiceOf(spec: DeviceSpec, key: string, choices: readonly string[]): string {
+  const text = String(spec.options[key]);
+  if (choices.includes(text)) return text;
+  throw invalid(spec.where, `${key} is "${text}"${didYouMean(text, choices)} Expected: ${choices.join(", ")}`);
 }
 
 const MOST_ROM_BYTES = 16 * 1024 * 1024;

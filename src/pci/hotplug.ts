@@ -174,7 +174,7 @@ export class Hotplug {
     const devices = layout.devices.filter(({ path }) => path !== fn.plan.path);
     const neighbours = this.#neighbours(fn);
     this.#arena.transact(() => {
-      for (const neighbour of neighbours) neighbour.multiFunction = neighbours.length > 1;
+      for (const neighbour of neighbours) neighbour.multiFunction = neighbours.length > 1 || neighbour.plan.sharesSlot;
       this.#tellSlot(fn);
       this.#arena.setLayout(JSON.stringify({ ...layout, devices }));
     });
@@ -212,11 +212,12 @@ function refuseWithChildren(fn: PciFunction): void {
 }
 
 function requestOf(plan: FunctionPlan, plans: readonly FunctionPlan[]): DeviceRequest {
-  const { device, options, id, root, parent, devfn } = plan;
+  const { device, options, id, root, parent, devfn, sharesSlot } = plan;
   const bus = plans.find(({ path }) => path === parent)?.id ?? null;
   return {
     device,
     options,
+    sharesSlot,
     sbdf: root ?? (devfn as DeviceRequest["sbdf"]),
     ...(id === null ? {} : { id }),
     ...(bus === null ? {} : { bus }),

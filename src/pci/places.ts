@@ -104,11 +104,11 @@ function checkSlots(places: readonly FunctionPlace[]): void {
       );
     }
     const first = places.some((other) => sameDevice(other, place) && (other.request.sbdf & 7) === 0);
-    if (first) continue;
+    if (first || request.sharesSlot === true) continue;
     const zero = path.replace(/[0-7]$/, "0");
     throw new IoreqdError(
       "NO_FUNCTION_0",
-      `${request.device.name} is function ${path.at(-1)} of a device without function 0, which no guest would find; put one at ${zero}`,
+      `${request.device.name} is function ${path.at(-1)} of a device without function 0, which no guest would find; put one at ${zero}, or give multifunction=on where another process has that`,
       { path },
     );
   }

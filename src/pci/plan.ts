@@ -25,6 +25,8 @@ export interface DeviceRequest {
   readonly id?: string;
   /** The id of the bridge it is behind; on a root bus unless told. */
   readonly bus?: string;
+  /** Other functions of its slot are another process's. */
+  readonly sharesSlot?: boolean;
   readonly options: OptionValues;
   /** Contents of a ROM file that replaces the device's own. */
   readonly rom?: Uint8Array;
@@ -46,6 +48,8 @@ export interface FunctionPlan {
   readonly parent: string | null;
   /** Device 7:3 and function 2:0 on its bus. */
   readonly devfn: number;
+  /** See DeviceRequest. */
+  readonly sharesSlot: boolean;
   readonly device: PciDevice;
   readonly options: OptionValues;
   readonly standing: Standing;
@@ -91,9 +95,9 @@ export function planTree(
 /** One function, with places from `builder`. Throws TABLE_INVALID, ARENA_FULL. */
 export function planFunction(builder: LayoutBuilder, place: FunctionPlace, multiFunction: boolean): FunctionPlan {
   const { request, path, parent } = place;
-  const { device, options } = request;
+  const { device, options, sharesSlot = false } = request;
   const rom = request.rom ?? device.rom ?? new Uint8Array();
-  const standing: Standing = { rootBus: parent === null, multiFunction };
+  const standing: Standing = { rootBus: parent === null, multiFunction: multiFunction || sharesSlot };
   const tables = functionTables(device, options, romSize(rom.length), standing);
   const entry = builder.device(path, device.name, request.id, request.spec);
   const blocks = <K extends string | number>(prefix: string, list: ReadonlyArray<readonly [K, BlockTable]>) =>
@@ -121,6 +125,7 @@ export function planFunction(builder: LayoutBuilder, place: FunctionPlace, multi
     root: parent === null ? request.sbdf : null,
     parent,
     devfn: request.sbdf & 0xff,
+    sharesSlot,
     device,
     options,
     standing,

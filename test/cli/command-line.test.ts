@@ -13,6 +13,10 @@ test.each<[string[], string]>([
   [["run", "--domid", "1", "-D", "edx"], "did you mean edu?"],
   [["run", "--domid", "1", "-D", "edu,adr=00:10.0"], 'edu has no option "adr"; did you mean addr?'],
   [["run", "--domid", "1", "-D", "edu,addr=00:20.0"], "PCI device is 32; 0 to 31 is possible"],
+  [
+    ["run", "--domid", "1", "-D", "edu,multifunction=onn"],
+    'multifunction is "onn"; did you mean on? Expected: on, off',
+  ],
   [["run", "--domid", "1", "-D", "edu,addr=zero"], "write bus:device.function as lspci does"],
   [["run", "--domid", "1", "-D", "edu,delay=soon"], "a whole number from 0 to 10000 was expected"],
   [["run", "--domid", "1", "-D", "edu,delay"], '"delay" is not key=value'],

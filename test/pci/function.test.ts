@@ -208,6 +208,11 @@ test("several functions in a slot say so in their header type; one alone does no
   expect(new Machine([every]).configRead(0, 0x0e, 1)).toBe(0);
 });
 
+test("one that shares its slot with another process's says so, and needs no function 0 here", () => {
+  const shares = (fn: number): Machine => new Machine([{ device: every, sbdf: sbdf(0, 0, 5, fn), sharesSlot: true }]);
+  for (const fn of [0, 1]) expect(shares(fn).configRead(0, 0x0e, 1)).toBe(0x80);
+});
+
 test("ids are read-only, and status errors are cleared by ones", () => {
   const machine = new Machine([every]);
   machine.configWrite(0, 0x00, ALL);

@@ -218,6 +218,15 @@ test("the header of function 0 follows the functions there are, also through a r
   expect(multiFunction()).toBe(false);
 });
 
+test("a function that shares its slot with another process's goes on saying so when its neighbours here have gone", () => {
+  const machine = new Machine([{ device: card, sbdf: at(0x10), sharesSlot: true }], undefined, reserve);
+  machine.hotplug.add({ ...ask, sbdf: at(0x10, 1) });
+  remove(machine, at(0x10, 1));
+  expect(machine.configRead(0, 0x0e, 1)).toBe(0x80);
+  machine.hotplug.add({ ...ask, sbdf: at(0x11, 2), sharesSlot: true });
+  expect(machine.configRead(1, 0x0e, 1)).toBe(0x80);
+});
+
 test.each([
   ["an address that is taken", { ...ask, sbdf: at(0x10) }, "SLOT_TAKEN"],
   ["a function without function 0", { ...ask, sbdf: at(0x12, 1) }, "NO_FUNCTION_0"],

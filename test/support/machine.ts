@@ -39,6 +39,7 @@ export interface DeviceUnderTest {
   sbdf?: Sbdf;
   id?: string;
   bus?: string;
+  sharesSlot?: boolean;
   rom?: Uint8Array;
 }
 
