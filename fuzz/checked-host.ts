@@ -52,6 +52,9 @@ export class CheckedHost implements PciHost {
     this.refusedAny = other.refusedAny;
   }
 
+  /** Nobody else has any. */
+  refuseTaken(): void {}
+
   mapFunction(sbdf: Sbdf): void {
     this.#begin();
     this.#books(!this.functions.has(sbdf), () => `function ${formatSbdf(sbdf)} is claimed twice`);

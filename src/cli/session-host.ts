@@ -4,6 +4,7 @@
 import { messageOf } from "../base/errors.js";
 import { hex } from "../base/hex.js";
 import { type DomId, formatRange, formatSbdf } from "../base/ids.js";
+import { refuseTaken } from "../ioreq/other-servers.js";
 import type { IoreqServer } from "../ioreq/server.js";
 import type { ForeignMemory } from "../memory/guest-memory.js";
 import type { GuestEvents } from "../observe/guest-events.js";
@@ -22,6 +23,7 @@ export interface HostParts {
 
 export function sessionHost({ domid, xen, server, memory, events, log }: HostParts): PciHost {
   return {
+    refuseTaken: (functions) => refuseTaken(xen, domid, server.id, functions),
     mapFunction: (sbdf) => {
       xen.mapPciDevice(domid, server.id, sbdf);
       log.debug({ function: formatSbdf(sbdf) }, "function claimed");

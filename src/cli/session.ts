@@ -4,10 +4,11 @@
  * tree and the outside world are put together.
  */
 
-import { hasErrno, IoreqdError, messageOf } from "../base/errors.js";
+import { IoreqdError, messageOf } from "../base/errors.js";
 import type { DomId, IoservId } from "../base/ids.js";
 import { Teardown } from "../base/teardown.js";
 import { ControlServer } from "../control/server.js";
+import { serverExists } from "../ioreq/other-servers.js";
 import type { PollingOptions } from "../ioreq/polling.js";
 import { IoreqServer } from "../ioreq/server.js";
 import { resolveAgain } from "../launch/device-spec.js";
@@ -209,7 +210,7 @@ export class Session {
     const { domid, uuid } = this.#options;
     const before = { pid: arena.header("pid"), server: arena.header("ioservid") };
     const isAnother = uuid !== "" && arena.uuid !== "" && uuid !== arena.uuid;
-    if (isAnother || !this.#serverExists(before.server as IoservId)) {
+    if (isAnother || !serverExists(this.#xen, domid, before.server as IoservId)) {
       this.#log.info(before, isAnother ? "state of a former domain discarded" : "state without a server discarded");
       return null;
     }
@@ -221,16 +222,6 @@ export class Session {
     this.#died = arena.recover();
     this.#log.warn({ ...before, undone: this.#died >= 0 }, "taking over from a process that has ended");
     return arena;
-  }
-
-  #serverExists(id: IoservId): boolean {
-    try {
-      this.#xen.bufioreqPort(this.#options.domid, id);
-      return true;
-    } catch (error) {
-      if (hasErrno(error, "ENOENT")) return false;
-      throw error;
-    }
   }
 
   /** Done before everything else when it stops. */

@@ -24,6 +24,7 @@ const device = v.union([
     bus: v.optional(v.string()),
     multifunction: v.optional(v.picklist(["on", "off"])),
     romfile: v.optional(v.string()),
+    shadow: v.optional(v.picklist(["on", "off"])),
     options: v.optional(v.record(v.string(), v.union([v.string(), v.number()]))),
   }),
 ]);

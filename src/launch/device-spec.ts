@@ -17,7 +17,7 @@ import type { DeviceRequest } from "../pci/plan.js";
 import type { DeviceRecipe } from "../state/layout.js";
 
 /** Options every device has, beside its own. */
-export const COMMON = ["addr", "bus", "id", "multifunction", "romfile"] as const;
+export const COMMON = ["addr", "bus", "id", "multifunction", "romfile", "shadow"] as const;
 const ON_OFF = ["on", "off"];
 /** Where devices without an addr= go: one slot after the other. */
 const FIRST_SLOT = 0x10;
@@ -72,7 +72,7 @@ export function resolveDevices(
   const taken = new Set<string>([...present.map((one) => slotOf(one, one.sbdf)), ...placed]);
   return found.map(({ spec, device, sbdf }): DeviceRequest => {
     const at = sbdf ?? nextFree(taken, spec);
-    const { bus, id, romfile, multifunction } = spec.options;
+    const { bus, id, romfile } = spec.options;
     return {
       spec: recipeOf(spec, at),
       device,
@@ -80,7 +80,8 @@ export function resolveDevices(
       options: optionValues(spec, device),
       ...(bus === undefined ? {} : { bus: String(bus) }),
       ...(id === undefined ? {} : { id: idOf(spec, String(id)) }),
-      ...(multifunction === undefined ? {} : { sharesSlot: choiceOf(spec, "multifunction", ON_OFF) === "on" }),
+      sharesSlot: isOn(spec, "multifunction"),
+      shadows: isOn(spec, "shadow"),
       ...(romfile === undefined ? {} : { rom: readRom(spec, String(romfile)) }),
     };
   });
@@ -211,6 +212,9 @@ function optionValue(spec: DeviceSpec, key: string, row: OptionRow): string | nu
   }
   return text;
 }
+
+const isOn = (spec: DeviceSpec, key: string): boolean =>
+  spec.options[key] !== undefined && choiceOf(spec, key, ON_OFF) === "on";
 
 function choiceOf(spec: DeviceSpec, key: string, choices: readonly string[]): string {
   const text = String(spec.options[key]);

@@ -44,9 +44,17 @@ export class Claims {
     return this.#ranges[space].map(({ first, last }) => ({ first, last })).sort((a, b) => a.first - b.first);
   }
 
-  /** Claim those that are not claimed yet. Throws what PciHost throws, LEDGER_FULL. */
-  addFunctions(wanted: Iterable<Sbdf>): void {
-    for (const sbdf of wanted) if (!this.#functions.has(sbdf)) this.#map(functionClaim(sbdf));
+  /**
+   * Claim those that are not claimed yet. `free`: those of them that no other device model may have. Throws what PciHost
+   * throws, LEDGER_FULL.
+   */
+  addFunctions(wanted: readonly Sbdf[], free: readonly Sbdf[]): void {
+    const added = wanted.filter((sbdf) => !this.#functions.has(sbdf));
+    const asked = added.filter((sbdf) => free.includes(sbdf));
+    this.#host.refuseTaken(asked);
+    for (const sbdf of added) this.#map(functionClaim(sbdf));
+    // Of two that start at the same time each may find nothing before it claims, but not after.
+    this.#host.refuseTaken(asked);
   }
 
   syncFunctions(wanted: ReadonlySet<Sbdf>): void {

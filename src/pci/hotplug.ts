@@ -212,12 +212,13 @@ function refuseWithChildren(fn: PciFunction): void {
 }
 
 function requestOf(plan: FunctionPlan, plans: readonly FunctionPlan[]): DeviceRequest {
-  const { device, options, id, root, parent, devfn, sharesSlot } = plan;
+  const { device, options, id, root, parent, devfn, sharesSlot, shadows } = plan;
   const bus = plans.find(({ path }) => path === parent)?.id ?? null;
   return {
     device,
     options,
     sharesSlot,
+    shadows,
     sbdf: root ?? (devfn as DeviceRequest["sbdf"]),
     ...(id === null ? {} : { id }),
     ...(bus === null ? {} : { bus }),

@@ -27,6 +27,8 @@ export interface DeviceRequest {
   readonly bus?: string;
   /** Other functions of its slot are another process's. */
   readonly sharesSlot?: boolean;
+  /** It may be another's already, who then loses it. */
+  readonly shadows?: boolean;
   readonly options: OptionValues;
   /** Contents of a ROM file that replaces the device's own. */
   readonly rom?: Uint8Array;
@@ -50,6 +52,7 @@ export interface FunctionPlan {
   readonly devfn: number;
   /** See DeviceRequest. */
   readonly sharesSlot: boolean;
+  readonly shadows: boolean;
   readonly device: PciDevice;
   readonly options: OptionValues;
   readonly standing: Standing;
@@ -95,7 +98,7 @@ export function planTree(
 /** One function, with places from `builder`. Throws TABLE_INVALID, ARENA_FULL. */
 export function planFunction(builder: LayoutBuilder, place: FunctionPlace, multiFunction: boolean): FunctionPlan {
   const { request, path, parent } = place;
-  const { device, options, sharesSlot = false } = request;
+  const { device, options, sharesSlot = false, shadows = false } = request;
   const rom = request.rom ?? device.rom ?? new Uint8Array();
   const standing: Standing = { rootBus: parent === null, multiFunction: multiFunction || sharesSlot };
   const tables = functionTables(device, options, romSize(rom.length), standing);
@@ -126,6 +129,7 @@ export function planFunction(builder: LayoutBuilder, place: FunctionPlace, multi
     parent,
     devfn: request.sbdf & 0xff,
     sharesSlot,
+    shadows,
     device,
     options,
     standing,

@@ -83,6 +83,8 @@ export function tellingWhose(label: string, attach: () => void): void {
 
 /** What a tree asks of the hypervisor. May throw IoreqdError; the tree counts and goes on. */
 export interface PciHost {
+  /** Throws SLOT_TAKEN where another device model of the guest has one of these functions. */
+  refuseTaken(functions: readonly Sbdf[]): void;
   /** From now on accesses to this function's configuration space come to us. */
   mapFunction(sbdf: Sbdf): void;
   unmapFunction(sbdf: Sbdf): void;

@@ -211,7 +211,8 @@ export class PciTree {
    * refuses; this is for when somebody asked for the function and can be told. Throws what PciHost throws.
    */
   claimFunctions(functions: readonly PciFunction[] = this.functions): void {
-    this.#claims?.addFunctions(functions.flatMap(({ sbdf }) => sbdf ?? []));
+    const free = functions.filter(({ plan }) => !plan.shadows);
+    this.#claims?.addFunctions(addressesOf(functions), addressesOf(free));
   }
 
   /** Ranges claimed with the hypervisor now. */
@@ -290,6 +291,8 @@ export class PciTree {
     }
   };
 }
+
+const addressesOf = (functions: readonly PciFunction[]): Sbdf[] => functions.flatMap(({ sbdf }) => sbdf ?? []);
 
 /** High half of the address `bytes` further on. */
 const carried = (hi: number, lo: number, bytes: number): number =>

@@ -45,6 +45,9 @@ export const TYPE = { pio: 0, copy: 1, pciConfig: 2, timeoffset: 7, invalidate: 
 export const MAX_VCPUS = 128;
 export const PAGE_SIZE = 4096;
 
+/** Of a domain, with ids from 0. Source: Xen xen/include/xen/sched.h, MAX_NR_IOREQ_SERVERS. */
+export const MAX_SERVERS = 8;
+
 /** struct buffered_iopage: two free-running u32 pointers, then 511 slots of 8 bytes. */
 export const RING = { readPointer: 0, writePointer: 4, slots: 8, slotSize: 8, slotCount: 511 } as const;
 

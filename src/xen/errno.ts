@@ -51,7 +51,8 @@ const REASONS_OF_CALL: Readonly<Record<string, string>> = {
   "map_io_range_to_ioreq_server EINVAL": "the end lies before the start",
   "map_io_range_to_ioreq_server ENOSPC": "this server has its 256 ranges of that kind already",
   "unmap_io_range_from_ioreq_server ENOENT": "this server has no such range, or there is no such server",
-  "map_pcidev_to_ioreq_server EEXIST": "this server has that function already",
+  "map_pcidev_to_ioreq_server EEXIST":
+    "this server has that function already, or a process that starts just now wants it, too",
   "map_pcidev_to_ioreq_server EOPNOTSUPP": "configuration accesses come this way on x86 only",
   "unmap_pcidev_from_ioreq_server ENOENT": "this server does not have that function, or there is no such server",
   "map_mmcfg_to_ioreq_server EEXIST":

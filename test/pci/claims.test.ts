@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** Claims as a process finds them in the ledger of one that died, or of one that something has written into. */
 
+import { formatSbdf, sbdf } from "../../src/base/ids.js";
 import type { Interval } from "../../src/bus/address-map.js";
 import { Claims } from "../../src/pci/claims.js";
 import type { PciHost } from "../../src/pci/rights.js";
@@ -16,6 +17,8 @@ function found(...ranges: readonly Interval[]) {
   const refused: string[] = [];
   const range = ({ first, last }: Interval): string => `${first.toString(16)}-${last.toString(16)}`;
   const host = {
+    refuseTaken: (functions) => asked.push(`free ${functions.map(formatSbdf).join()}?`),
+    mapFunction: (at) => asked.push(`claim ${formatSbdf(at)}`),
     mapRange: (_space, first, last) => asked.push(`map ${range({ first, last })}`),
     unmapRange: (_space, first, last) => asked.push(`unmap ${range({ first, last })}`),
     refused: (what, error) => refused.push(`${what}: ${String(error)}`),
@@ -68,4 +71,15 @@ test("where the ledger is full a claim that can't be split stays whole, and that
     expect.stringContaining("all are taken") as string,
   ]);
   expect(claims.ranges("mmio")).toEqual(ranges);
+});
+
+test("who claims functions asks before whether they are taken, and again after: somebody may claim at the same time", () => {
+  const { claims, asked } = found();
+  const at = sbdf(0, 0, 0x10, 0);
+  const shadow = sbdf(0, 0, 0x11, 0);
+  claims.addFunctions([at, shadow], [at]);
+  const claimed = ["claim 0000:00:10.0", "claim 0000:00:11.0"];
+  expect(asked.splice(0)).toEqual(["free 0000:00:10.0?", ...claimed, "free 0000:00:10.0?"]);
+  claims.addFunctions([at], [at]);
+  expect(asked).toEqual(["free ?", "free ?"]);
 });

@@ -248,6 +248,7 @@ test("a function is claimed once; one that the hypervisor refuses is told to who
   const arena = Arena.create(new ArrayBuffer(size), plan.dataLength, plan.layout);
   const tree = new PciTree(plan, arena);
   tree.connect({
+    refuseTaken: () => {},
     mapFunction: (at) => {
       if (refusing) throw new Error("no more");
       asked.push(`claim ${formatSbdf(at)}`);

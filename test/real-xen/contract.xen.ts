@@ -7,7 +7,7 @@ import { labDirectory } from "./lab/lab-files.js";
 import { NODE, putTests } from "./tests-in-dom0.js";
 
 const MINUTES = 60_000;
-const FILES = ["host", "events", "memory"];
+const FILES = ["host", "events", "memory", "other-servers"];
 
 interface JestResult {
   readonly numTotalTests: number;

@@ -118,12 +118,14 @@ describe("by hand", () => {
   const edus = /pci dev 10:0 bar 10 size 000100000/;
   const qemus = /pci dev 10:0 bar 20 size 000004000/;
 
-  test("ioreqd attach serves a paused guest; made after QEMU, it wins a slot that QEMU has too", () =>
+  test("ioreqd attach serves a paused guest; a slot that QEMU has it wins where that is meant, and else is refused", () =>
     withPausedGuest({ name: "by-hand", deviceModelArgs: qemu }, async (guest) => {
       // The guest's own file asks for every access in the log, by the names of the data sheet.
       const file = "/etc/ioreqd/guests/by-hand.conf";
       await dom0.sh(`mkdir -p $(dirname ${file}) && echo '{ "log": { "verbosity": 2 } } // loud' > ${file}`);
-      const { stdout } = await dom0.sh("ioreqd attach by-hand --device edu,addr=10.0");
+      const taken = await dom0.sh("ioreqd attach by-hand --device edu,addr=10.0", { check: false });
+      expect(taken.stderr).toMatch(/SERVICE_FAILED: .*: 0000:00:10\.0 is taken: ioreq server 0 of domain \d+ has that/);
+      const { stdout } = await dom0.sh("ioreqd attach by-hand --device edu,addr=10.0,shadow=on");
       expect(stdout).toBe(`domain ${guest.domid} (by-hand): edu (ioreqd@${guest.domid}.service)\n`);
       const again = await dom0.sh("ioreqd attach by-hand --device counter", { check: false });
       expect(again.stderr).toMatch(/DOMAIN_SERVED: domain \d+ is served by process \d+ already/);

@@ -128,6 +128,7 @@ export class Machine {
   #makeHost(): PciHost {
     const hexes = (value: number): string => `0x${value.toString(16)}`;
     return {
+      refuseTaken: () => {},
       mapFunction: (at) => this.#ask(`claim ${formatSbdf(at)}`),
       unmapFunction: (at) => this.asked.push(`give up ${formatSbdf(at)}`),
       mapRange: (space, first, last) => {
