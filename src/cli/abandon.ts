@@ -49,7 +49,7 @@ export async function abandon(number: number, flags: AbandonFlags): Promise<void
       state.discard();
       keepSaved(stateDirOf(flags), domid, hostSettings().savedDir ?? DEFAULT_SAVED_DIR);
       const store = await openStore();
-      if (store !== null) await clearKeys(store, domid, guestGone).finally(() => store.close());
+      if (store !== null) await clearKeys(store, domid, arena, guestGone).finally(() => store.close());
       process.stdout.write(`${done}\n`);
     } finally {
       xen.close();
@@ -60,9 +60,9 @@ export async function abandon(number: number, flags: AbandonFlags): Promise<void
 }
 
 /** What was asked for stays as long as the guest does: it may be served again. */
-function clearKeys(store: XenStore, domid: DomId, guestGone: boolean): Promise<void> {
+function clearKeys(store: XenStore, domid: DomId, arena: Arena, guestGone: boolean): Promise<void> {
   const keys = new ServiceKeys(store, domid);
-  return guestGone ? keys.removeAll() : keys.stopped();
+  return guestGone ? keys.removeAll() : keys.stopped(arena.header("ioservid"));
 }
 
 /** Those of serial lines. */

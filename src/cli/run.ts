@@ -172,7 +172,7 @@ async function serve(
         else session.stop();
         // Without xenstore that is left to libxl, which removes the keys of a guest that has ended, and to the unit.
         if (!confined) {
-          await (guestGone ? keys?.removeAll() : keys?.stopped())?.catch((error) =>
+          await (guestGone ? keys?.removeAll() : keys?.stopped(session.server.id))?.catch((error) =>
             log.warn({ err: messageOf(error) }, "xenstore keys not removed"),
           );
         }

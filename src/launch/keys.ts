@@ -66,18 +66,20 @@ export class ServiceKeys {
   }
 
   running(ioservid: number, version: string): Promise<void> {
-    return this.#say({ state: "running", pid: String(process.pid), ioservid: String(ioservid), version });
+    const values = { state: "running", pid: String(process.pid), ioservid: String(ioservid), version } as const;
+    return this.#say(values, (now) => now.ioservid !== String(ioservid) && isAlive(now.pid));
   }
 
   /** Of a guest that has gone nothing is said: nobody would ever remove it. */
   async failed(reason: string): Promise<void> {
-    await this.#say({ state: "error", error: reason.slice(0, LONGEST_VALUE) });
+    const values = { state: "error", error: reason.slice(0, LONGEST_VALUE) } as const;
+    await this.#say(values, (now) => now.pid !== String(process.pid) && isAlive(now.pid));
     if (!(await this.#store.isIntroduced(this.#domid))) await this.removeAll();
   }
 
-  /** This process has let go, and another may serve the guest: what to serve stays. */
-  stopped(): Promise<void> {
-    return this.#say({});
+  /** The process with this server has let go, and another may serve the guest: what to serve stays. */
+  stopped(ioservid: number): Promise<void> {
+    return this.#say({}, (now) => now.ioservid !== null && now.ioservid !== String(ioservid));
   }
 
   /** The guest has gone. */
@@ -96,13 +98,32 @@ export class ServiceKeys {
     return this.#store.watch(`${this.#node}/state`, changed);
   }
 
-  /** All keys but those of the request, as others see them from now on. */
-  #say(values: Partial<Record<(typeof KEYS)[number], string>> & { state?: ServiceState }): Promise<void> {
+  /**
+   * All keys but those of the request, as others see them from now on. Where several processes serve a guest they are those
+   * of the first, and the others let them be.
+   */
+  #say(
+    values: Partial<Record<(typeof KEYS)[number], string>> & { state?: ServiceState },
+    areAnothers: (now: { readonly pid: string | null; readonly ioservid: string | null }) => boolean,
+  ): Promise<void> {
     return this.#store.transaction(async (t) => {
+      const [pid, ioservid] = [await t.read(`${this.#node}/pid`), await t.read(`${this.#node}/ioservid`)];
+      if (areAnothers({ pid, ioservid })) return;
       for (const key of KEYS) {
         const value = values[key];
         await (value === undefined ? t.remove(`${this.#node}/${key}`) : t.write(`${this.#node}/${key}`, value));
       }
     });
+  }
+}
+
+/** One that we may not signal is there, too. */
+function isAlive(pid: string | null): boolean {
+  if (pid === null || !/^[1-9]\d*$/.test(pid)) return false;
+  try {
+    process.kill(Number(pid), 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
   }
 }

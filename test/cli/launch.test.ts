@@ -4,6 +4,7 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { SIM_DOMID } from "../../src/sim/host.js";
+import { Server } from "../support/beside.js";
 import { NODE, withLaunched } from "../support/launched.js";
 import { listen } from "../support/notify-socket.js";
 
@@ -49,6 +50,31 @@ test("ioreqd attach finds a guest by its name, and a second attach is refused", 
     const second = await launched.ioreqd("attach", "1", "--device", "counter");
     expect(second).toMatchObject({ status: 1, stderr: expect.stringContaining(`is served by process ${pid} already`) });
     expect([launched.key("pid"), launched.key("device/0"), launched.key("state")]).toEqual([pid, "edu", "running"]);
+  }));
+
+test("keys are those of the process that was first: another leaves them be as it begins, is refused, ends, is abandoned", () =>
+  withLaunched(async (launched) => {
+    expect(await launched.deviceModel("-ioreqd", "edu,addr=12.0")).toMatchObject({ status: 0 });
+    const before = launched.store.values(NODE);
+    const beside = (device: string): Server =>
+      new Server(`${launched.stateDir}.beside`, launched.environment, ["--domid", "1", "--device", device]);
+    const endings = [
+      async (second: Server) => expect(await second.end()).toBe(0),
+      async (second: Server) => {
+        await second.end("SIGKILL");
+        expect(await launched.ioreqd("abandon", "1", "--state-dir", second.stateDir)).toMatchObject({ status: 0 });
+      },
+    ];
+    for (const end of endings) {
+      const second = await beside("counter,addr=13.0").ready();
+      expect(launched.store.values(NODE)).toEqual(before);
+      await end(second);
+      expect(launched.store.values(NODE)).toEqual(before);
+    }
+    const refused = beside("counter,addr=12.0");
+    expect(await refused.ended()).toBe(1);
+    expect(refused.said).toContain("SLOT_TAKEN: 0000:00:12.0 is taken: ioreq server 0 of domain 1 has that function");
+    expect(launched.store.values(NODE)).toEqual(before);
   }));
 
 test("when the guest is destroyed, ioreqd lets go of it, removes its keys and its state, and ends", () =>

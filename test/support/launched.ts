@@ -49,6 +49,11 @@ export class Launched {
     this.configure({});
   }
 
+  /** Of processes that are started here. */
+  get environment(): NodeJS.ProcessEnv {
+    return this.#env;
+  }
+
   /** Processes that are started from now on have a supervisor that listens there. */
   supervise(notifySocket: string): void {
     this.#env["NOTIFY_SOCKET"] = notifySocket;
