@@ -52,25 +52,6 @@ function compare(cpu: GuestVcpu, base: number): void {
   equal(cpu.configRead("00:11.0", 0x3c, 1), 0x5a, "a byte written there is read here");
 }
 
-/** Functions of two servers in one window, and some that nobody has, by device and function. */
-function shared(cpu: GuestVcpu): void {
-  const read = (device: number, fn: number): number => cpu.read(page(0xe000_0000, 0, device) + fn * 0x1000, 4);
-  // They start at the same time.
-  while (read(0x12, 0) === 0xffff_ffff || read(0x14, 0) === 0xffff_ffff) {
-    Atomics.wait(new Int32Array(cpu.shared), 0, 0, 10);
-  }
-  equal(read(0x12, 0), 0x11e8_1234, "edu, of the first");
-  equal(read(0x13, 0), 0xc047_1234, "the counter, of the first");
-  equal(read(0x13, 1), 0x3517_1234, "the witness, of the first");
-  equal(read(0x14, 0), 0x0005_1b36, "the test device, of the second");
-  equal(read(0x14, 1), 0xffff_ffff, "nobody beside it");
-  equal(read(0x12, 1), 0xffff_ffff, "nobody beside edu");
-  for (const device of [0x12, 0x14]) {
-    cpu.write(page(0xe000_0000, 0, device) + 0x3c, 1, device);
-    equal(cpu.configRead(`00:${device.toString(16)}.0`, 0x3c, 1), device, "by CF8, too");
-  }
-}
-
 /** Ports of a processor that has none: through the aperture, at the numbers that the BAR holds. */
 function arm(cpu: GuestVcpu): void {
   equal(cpu.configRead("00:10.0", 0, 4), 0xc047_1234, "the counter");
@@ -85,6 +66,6 @@ function arm(cpu: GuestVcpu): void {
   equal(cpu.read(aperture + 0x3000, 4), 0xffff_ffff, "a port that nobody has");
 }
 
-const PROGRAMS: Readonly<Record<string, (cpu: GuestVcpu) => void>> = { pc, shared, arm };
+const PROGRAMS: Readonly<Record<string, (cpu: GuestVcpu) => void>> = { pc, arm };
 
 export default (cpu: GuestVcpu): void => PROGRAMS[cpu.arguments[0] ?? ""]?.(cpu);
