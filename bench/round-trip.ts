@@ -5,8 +5,8 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { PACKAGE_ROOT } from "../src/base/place.js";
 import { runSim } from "../src/sim/index.js";
-import { PACKAGE_ROOT } from "../src/xen/libraries.js";
 import { median, type Row } from "./report.js";
 
 const ROUNDS = 5;

@@ -4,7 +4,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { PACKAGE_ROOT } from "../src/xen/libraries.js";
+import { PACKAGE_ROOT } from "../src/base/place.js";
 
 export const CORPUS = join(PACKAGE_ROOT, "fuzz", "corpus");
 /** What a run found is not part of the repository until somebody has mended it. */

@@ -5,6 +5,7 @@
 const fs = require("node:fs");
 const path = require("node:path");
 const { gzipSync } = require("node:zlib");
+const { APART, bundle } = require("./bundle.cjs");
 const { PREFIX, fail, filesBelow, isElf, output, root, run } = require("./common.cjs");
 
 const NODE = `/${PREFIX}/runtime/bin/node`;
@@ -16,8 +17,14 @@ function stage(tree, { modules, runtime, version }) {
 
   for (const name of ["bin/node", "LICENSE"]) copy(path.join(runtime.directory, name), path.join(own, "runtime", name));
   copy(path.join(root, "package.json"), path.join(own, "package.json"));
-  copyTree(path.join(root, "dist/src"), path.join(own, "dist/src"), (name) => !name.endsWith(".map"));
-  copyTree(modules, path.join(own, "node_modules"), (name) => isNeeded(name) && !isScript(path.join(modules, name)));
+  // Types are for the editors of those who write devices.
+  copyTree(path.join(root, "dist/src"), path.join(own, "dist/src"), (name) => name.endsWith(".d.ts"));
+  bundle(path.join(root, "dist/src"), path.join(own, "dist/src"), `node${runtime.version.slice(1)}`);
+  for (const name of withDependencies(modules, APART)) {
+    const from = path.join(modules, name);
+    const wanted = (file) => isNeeded(`${name}/${file}`) && !isScript(path.join(from, file));
+    copyTree(from, path.join(own, "node_modules", name), wanted);
+  }
   // The addon, and the simulated Xen for `ioreqd demo`: not what they were linked from.
   const native = (name) => name === "addon.node" || /^xensim\/(host\.node|lib\/)/.test(name);
   copyTree(path.join(root, "native/build"), path.join(own, "native/build"), native);
@@ -44,6 +51,20 @@ function stage(tree, { modules, runtime, version }) {
   copy(path.join(root, "packaging/lintian-overrides"), path.join(tree, "usr/share/lintian/overrides/ioreqd"));
 
   for (const name of filesBelow(tree)) finish(path.join(tree, name));
+}
+
+/** Modules, and those that they need on this platform. */
+function withDependencies(modules, names) {
+  const found = new Set();
+  const visit = (name) => {
+    const manifest = path.join(modules, name, "package.json");
+    if (found.has(name) || !fs.existsSync(manifest)) return;
+    found.add(name);
+    const { dependencies, optionalDependencies } = JSON.parse(fs.readFileSync(manifest, "utf8"));
+    for (const dependency of Object.keys({ ...dependencies, ...optionalDependencies })) visit(dependency);
+  };
+  names.forEach(visit);
+  return found;
 }
 
 /** Of a module: not its sources and tests, nor what only a compiler reads, nor another C library's binary. */

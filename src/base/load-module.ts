@@ -2,15 +2,16 @@
 /** Modules that the user names on the command line: devices and guest programs, in TypeScript or JavaScript. */
 
 import { existsSync, statSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { types } from "node:util";
 import { IoreqdError, messageOf } from "./errors.js";
+import { ownFile } from "./place.js";
 
 /** What `import ... from "ioreqd"` means in such a module: this very copy, so that classes and tables are the same ones. */
-const OWN_INDEX = join(__dirname, "..", "index.js");
+const OWN_INDEX = ownFile("index.js");
 
 /** Of this program; one module of it that is there twice would have classes that are not the same. */
-const OWN_CODE = join(__dirname, "..", "/");
+const OWN_CODE = ownFile("/");
 
 /**
  * Load a module and return what it exports (for an ES module, its namespace; for a
@@ -28,7 +29,7 @@ export function loadModule(path: string, cache?: string): unknown {
   // The compiler takes a while to load, and most runs need none.
   const { createJiti } = require("jiti") as typeof import("jiti");
   // No cache unless asked: jiti's own choice of place is beside the user's file, where dom0's root should not write.
-  const load = createJiti(__filename, { fsCache: cache ?? false, interopDefault: false, alias: { ioreqd: OWN_INDEX } });
+  const load = createJiti(OWN_INDEX, { fsCache: cache ?? false, interopDefault: false, alias: { ioreqd: OWN_INDEX } });
   try {
     return load(file);
   } catch (error) {

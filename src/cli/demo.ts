@@ -7,9 +7,9 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { PACKAGE_ROOT } from "../base/place.js";
 import type { FoundFunction } from "../sim/guests/pci.js";
 import { type RoundTrips, runSim, type SimCounters, type SimEvent, type SimResult } from "../sim/index.js";
-import { PACKAGE_ROOT } from "../xen/libraries.js";
 import { columns } from "./columns.js";
 import { formatTree } from "./lspci.js";
 

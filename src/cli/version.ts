@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { PACKAGE_ROOT } from "../xen/libraries.js";
+import { PACKAGE_ROOT } from "../base/place.js";
 
 /** "0.1.0", as the package says. */
 export const version = (): string =>

@@ -5,7 +5,7 @@ import { spawn } from "node:child_process";
 import { closeSync, existsSync, mkdirSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { IoreqdError } from "../base/errors.js";
-import { PACKAGE_ROOT } from "../xen/libraries.js";
+import { PACKAGE_ROOT } from "../base/place.js";
 import type { XenStore } from "../xenstore/client.js";
 import type { Guest } from "./guest.js";
 import { ServiceKeys } from "./keys.js";

@@ -4,8 +4,9 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { IoreqdError } from "../base/errors.js";
+import { PACKAGE_ROOT } from "../base/place.js";
 
-const BUILD = join(__dirname, "..", "..", "..", "native", "build", "xensim");
+const BUILD = join(PACKAGE_ROOT, "native", "build", "xensim");
 
 /** Where the simulated libxendevicemodel.so.1 and its friends are. */
 export const LIBRARY_DIR = join(BUILD, "lib");

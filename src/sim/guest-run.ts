@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 /** A guest program on all vCPUs of a simulated host, from loading it to its end. */
 
-import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { IoreqdError } from "../base/errors.js";
+import { ownFile } from "../base/place.js";
 import type { VcpuReport } from "./cpu.js";
 import { findGuest, type GuestProgramFile } from "./guests/index.js";
 import type { SimHost } from "./host.js";
@@ -123,7 +123,7 @@ export class GuestRun {
   }
 
   #startWorker(vcpu: number, task: WorkerTask): Worker {
-    const worker = new Worker(join(__dirname, "vcpu-worker.js"), { workerData: task, name: `vcpu${vcpu}` });
+    const worker = new Worker(ownFile("sim/vcpu-worker.js"), { workerData: task, name: `vcpu${vcpu}` });
     this.#workers.push(worker);
     worker.on("message", (message: WorkerMessage) => this.#hear(message));
     worker.on("error", (error) => this.#ended(failureOf(vcpu, error)));

@@ -3,9 +3,8 @@
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { PACKAGE_ROOT } from "../base/place.js";
 
-/** The root of the package, seen from dist/src/xen. */
-export const PACKAGE_ROOT = join(__dirname, "..", "..", "..");
 export const ADDON_PATH = join(PACKAGE_ROOT, "native", "build", "addon.node");
 /** The client libraries of the simulated Xen, once built. */
 export const XENSIM_LIBRARIES = join(PACKAGE_ROOT, "native", "build", "xensim", "lib");

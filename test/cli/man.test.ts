@@ -5,9 +5,9 @@ import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
+import { PACKAGE_ROOT } from "../../src/base/place.js";
 import { program } from "../../src/cli/main.js";
 import { configSchema, type Part } from "../../src/launch/config.js";
-import { PACKAGE_ROOT } from "../../src/xen/libraries.js";
 
 const MAN = join(PACKAGE_ROOT, "man");
 const page = (name: string): string => readFileSync(join(MAN, name), "utf8");

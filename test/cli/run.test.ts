@@ -4,8 +4,8 @@
 import { execFile, execFileSync } from "node:child_process";
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { PACKAGE_ROOT } from "../../src/base/place.js";
 import { runSim } from "../../src/sim/index.js";
-import { PACKAGE_ROOT } from "../../src/xen/libraries.js";
 import { guestProgram, ioreqd, PROGRAM, serve, withDirectory } from "../support/ioreqd.js";
 import { testJudgedBy } from "../support/judges.js";
 

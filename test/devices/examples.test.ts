@@ -4,8 +4,8 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { loadDefault } from "../../src/base/load-module.js";
+import { PACKAGE_ROOT } from "../../src/base/place.js";
 import type { PciDevice } from "../../src/pci/define.js";
-import { PACKAGE_ROOT } from "../../src/xen/libraries.js";
 import { Machine, MEMORY } from "../support/machine.js";
 
 const EXAMPLES = join(PACKAGE_ROOT, "examples");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
-import { PACKAGE_ROOT } from "../../src/xen/libraries.js";
+import { PACKAGE_ROOT } from "../../src/base/place.js";
 
 test("the simulated Xen passes its own tests: a server in C against the protocol, fact by fact", () => {
   const { status, stdout, stderr } = spawnSync("make", ["-C", join(PACKAGE_ROOT, "native", "xensim"), "test"], {

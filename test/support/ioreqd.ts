@@ -5,8 +5,8 @@ import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { PACKAGE_ROOT } from "../../src/base/place.js";
 import { runSim, type SimOptions, type SimResult } from "../../src/sim/index.js";
-import { PACKAGE_ROOT } from "../../src/xen/libraries.js";
 
 export const PROGRAM = join(PACKAGE_ROOT, "bin", "ioreqd");
 

@@ -4,7 +4,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { PACKAGE_ROOT } from "../../src/xen/libraries.js";
+import { PACKAGE_ROOT } from "../../src/base/place.js";
 
 /** Where Debian's packages are: installed, or only unpacked, as .ci/run does with those that would start daemons. */
 const ROOTS = ["/", join(PACKAGE_ROOT, "build", "xen-tools")];

@@ -4,9 +4,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { chmodSync, closeSync, existsSync, mkdirSync, openSync, readFileSync, watch, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { PACKAGE_ROOT } from "../../src/base/place.js";
 import { SIM_DOMID, SimHost } from "../../src/sim/host.js";
 import { SimXenstored } from "../../src/sim/xenstored.js";
-import { PACKAGE_ROOT } from "../../src/xen/libraries.js";
 import { type Finished, PROGRAM, withDirectory } from "./ioreqd.js";
 
 export const DEVICE_MODEL = join(PACKAGE_ROOT, "bin", "ioreqd-dm");

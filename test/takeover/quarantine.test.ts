@@ -5,7 +5,7 @@ import { rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { PACKAGE_ROOT } from "../../src/xen/libraries.js";
+import { PACKAGE_ROOT } from "../../src/base/place.js";
 import { guestProgram } from "../support/ioreqd.js";
 import { type Supervised, supervised } from "./supervised.js";
 

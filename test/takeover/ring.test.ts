@@ -3,7 +3,7 @@
 
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { PACKAGE_ROOT } from "../../src/xen/libraries.js";
+import { PACKAGE_ROOT } from "../../src/base/place.js";
 import { guestProgram, withDirectory } from "../support/ioreqd.js";
 import { dyingAt, RING_POINTS } from "./fault-points.js";
 import { supervised } from "./supervised.js";

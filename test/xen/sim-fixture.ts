@@ -6,10 +6,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { type DomId, domId } from "../../src/base/ids.js";
+import { PACKAGE_ROOT } from "../../src/base/place.js";
 import { SIM_DOMID, SimHost, type SimHostOptions } from "../../src/sim/host.js";
 import { openAdapter } from "../../src/xen/ffi/index.js";
 import { type FfiAdapter, libraryTable } from "../../src/xen/ffi/table.js";
-import { PACKAGE_ROOT, XENSIM_LIBRARIES } from "../../src/xen/libraries.js";
+import { XENSIM_LIBRARIES } from "../../src/xen/libraries.js";
 import { NativeXen } from "../../src/xen/native.js";
 
 const SIM_ADDON = join(PACKAGE_ROOT, "native", "build", "xensim", "host.node");

@@ -2,8 +2,9 @@
 /** The guest programs that come with ioreqd, and finding the one a user names. */
 
 import { existsSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { IoreqdError } from "../../base/errors.js";
+import { ownFile } from "../../base/place.js";
 import { didYouMean } from "../../base/suggest.js";
 
 export interface GuestProgramFile {
@@ -21,7 +22,7 @@ export const builtinGuests: Readonly<Record<string, string>> = {
 
 /** A built-in program by its name, or a .ts, .js or .so file. Throws GUEST_NOT_FOUND. */
 export function findGuest(name: string): GuestProgramFile {
-  if (Object.hasOwn(builtinGuests, name)) return { name, file: join(__dirname, `${name}.js`), language: "js" };
+  if (Object.hasOwn(builtinGuests, name)) return { name, file: ownFile(`sim/guests/${name}.js`), language: "js" };
   const file = resolve(name);
   if (existsSync(file)) return { name, file, language: /\.so(\.|$)/.test(file) ? "c" : "js" };
   const names = Object.keys(builtinGuests);
