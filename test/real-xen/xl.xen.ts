@@ -4,6 +4,7 @@
 import { Dom0, quote } from "./lab/dom0.js";
 import { Guest, type GuestConfig, xlConfig } from "./lab/guests.js";
 import { labDirectory } from "./lab/lab-files.js";
+import { GUEST_KERNEL } from "./lab/package.js";
 import { unitEnded } from "./units.js";
 
 let dom0: Dom0;
@@ -200,9 +201,8 @@ test("a domain takes eight ioreq servers, QEMU's among them; the ninth is refuse
   }));
 
 describe("a guest without QEMU", () => {
-  const kernel = "/share/vmlinuz";
   const create = (type: string): string =>
-    `printf 'name = "${type}"\ntype = "${type}"\nmemory = 192\nkernel = "${kernel}"\n' > /var/tmp/${type}.cfg && xl create -p -q /var/tmp/${type}.cfg`;
+    `printf 'name = "${type}"\ntype = "${type}"\nmemory = 192\nkernel = "${GUEST_KERNEL}"\n' > /var/tmp/${type}.cfg && xl create -p -q /var/tmp/${type}.cfg`;
 
   test("of type pvh is served after attach, and let go", async () => {
     await dom0.sh(create("pvh"));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** The guest's boot disk: Debian's kernel, and an initramfs with what test/real-xen/guest brings. */
+/** What a guest boots: Debian's kernel, and an initramfs with what test/real-xen/guest brings, on a disk or as files. */
 
 import { chmodSync, cpSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import path from "node:path";
@@ -9,15 +9,14 @@ import { packInitramfs } from "./cpio.js";
 import type { Dom0Image } from "./dom0-image.js";
 import { GUEST_SOURCES, LAB_SOURCES } from "./lab-files.js";
 
+/** hvc0 is the PV console: an emulated UART costs a millisecond a character here. */
+export const COMMAND_LINE = "console=hvc0 rdinit=/init loglevel=5 mitigations=off tsc=reliable iomem=relaxed";
 /**
- * hvc0 is the PV console (an emulated UART costs a millisecond a character here). The kernel is given less memory
- * than the domain has: what is above belongs to nobody, and tests may use it for DMA through /dev/mem.
+ * On the disks: the kernel is given less memory than the domain has. What is above belongs to nobody, and tests may use it
+ * for DMA through /dev/mem. Where there is no firmware the kernel itself would place BARs there.
  */
-export const GUEST_MEM_MB = 192;
-const COMMAND_LINE = [
-  ...["console=hvc0", "rdinit=/init", "loglevel=5", "mitigations=off", "tsc=reliable"],
-  ...[`mem=${GUEST_MEM_MB}M`, "iomem=relaxed"],
-].join(" ");
+const GUEST_MEM_MB = 192;
+const ON_DISK = `${COMMAND_LINE} mem=${GUEST_MEM_MB}M`;
 
 const syslinuxConfig = (commandLine: string): string => `DEFAULT linux
 PROMPT 0
@@ -31,21 +30,23 @@ LABEL linux
 /** Firmware of an HVM guest does not grant PCI Express hot-plug; with this Linux takes it. */
 const NATIVE = "pcie_ports=native";
 
-/** Files of disks: as Linux is, and with hot-plug of PCI Express in the kernel's own hands. */
-export interface GuestDisks {
+/** Files of disks: as Linux is, and with hot-plug of PCI Express in the kernel's own hands. And what is on them. */
+export interface GuestFiles {
   readonly plain: string;
   readonly native: string;
+  readonly initramfs: string;
 }
 
-/** The file of the disk, from the cache or built. `modules`: a directory of .ko files, which go to the guest's /lib. */
-export async function guestDisk(dom0: Dom0Image, modules: string, step: (what: string) => void): Promise<GuestDisks> {
+/** From the cache or built. `modules`: a directory of .ko files, which go to the guest's /lib. */
+export async function guestFiles(dom0: Dom0Image, modules: string, step: (what: string) => void): Promise<GuestFiles> {
   const names = [dom0.directory, modules].map((directory) => path.basename(directory));
   const digest = digestOf(names, [path.join(LAB_SOURCES, "guest-image.ts"), GUEST_SOURCES]);
   const directory = await cached("guest", digest, (unfinished) => {
     step("the guest's initramfs and disk");
     return build(dom0, modules, unfinished);
   });
-  return { plain: path.join(directory, "guest.img"), native: path.join(directory, "native.img") };
+  const file = (name: string) => path.join(directory, name);
+  return { plain: file("guest.img"), native: file("native.img"), initramfs: file("initramfs") };
 }
 
 async function build(dom0: Dom0Image, modules: string, directory: string): Promise<void> {
@@ -66,7 +67,7 @@ async function build(dom0: Dom0Image, modules: string, directory: string): Promi
 
   // A FAT file system without partitions, which SeaBIOS reads with DMA: much faster than QEMU's own `kernel=`.
   const syslinux = path.join(directory, "syslinux.cfg");
-  writeFileSync(syslinux, syslinuxConfig(COMMAND_LINE));
+  writeFileSync(syslinux, syslinuxConfig(ON_DISK));
   const files = { "syslinux.cfg": syslinux, vmlinuz: dom0.vmlinuz, initramfs };
   const megabytes = Object.values(files).reduce((sum, file) => sum + statSync(file).size / 1e6, 4);
   const disk = path.join(directory, "guest.img");
@@ -77,7 +78,6 @@ async function build(dom0: Dom0Image, modules: string, directory: string): Promi
   await command("syslinux", ["--install", disk]);
   const native = path.join(directory, "native.img");
   cpSync(disk, native);
-  writeFileSync(syslinux, syslinuxConfig(`${COMMAND_LINE} ${NATIVE}`));
+  writeFileSync(syslinux, syslinuxConfig(`${ON_DISK} ${NATIVE}`));
   await command("mcopy", ["-o", "-i", native, syslinux, "::syslinux.cfg"]);
-  rmSync(initramfs);
 }

@@ -8,7 +8,8 @@ import { IoreqdError } from "../../../src/base/errors.js";
 import { encodeRequest, escapeBytes, parseReply, SHELL, unescapeBytes } from "../agent/protocol.js";
 import { type Dom0, quote } from "./dom0.js";
 import { tail } from "./evidence.js";
-import { GUEST_DISK } from "./package.js";
+import { COMMAND_LINE } from "./guest-image.js";
+import { GUEST_DISK, GUEST_INITRAMFS, GUEST_KERNEL } from "./package.js";
 
 export interface GuestConfig {
   readonly name: string;
@@ -21,6 +22,8 @@ export interface GuestConfig {
   readonly deviceModelArgs?: readonly string[];
   /** Its boot disk, a file in dom0; GUEST_DISK unless told. */
   readonly disk?: string;
+  /** Of type pvh, without firmware and without QEMU; more for its kernel's command line. */
+  readonly pvh?: string;
   /** Created paused: `unpause` lets it go. */
   readonly paused?: boolean;
 }
@@ -35,20 +38,33 @@ const MOST_TRIES = 5;
 
 /** The text of the guest's config for xl. `cpu`: the processor that guests have. */
 export function xlConfig(config: GuestConfig, cpu: number): string {
-  const { name, vcpus = 1, memoryMb = 256, lines = [], deviceModelArgs = [] } = config;
-  const disk = ["-drive", `if=none,id=boot,file=${config.disk ?? GUEST_DISK},format=raw,readonly=on`];
-  const args = [...disk, "-device", "virtio-blk-pci,drive=boot,addr=0x8,bootindex=0", ...deviceModelArgs];
+  const { name, vcpus = 1, memoryMb = 256, lines = [] } = config;
   return [
-    ...[`name = "${name}"`, 'type = "hvm"', `memory = ${memoryMb}`, `vcpus = ${vcpus}`, 'boot = "c"'],
+    ...[`name = "${name}"`, `memory = ${memoryMb}`, `vcpus = ${vcpus}`],
     // A processor that runs dom0 and HVM guests in turn ends every second guest with a triple fault under TCG.
     `cpus = "${cpu}"`,
     // Under TCG Xen must not intercept RDTSC: see docs/real-xen.md.
-    ...['tsc_mode = "native"', 'vga = "none"', "vnc = 0", "sdl = 0", "usb = 0", "nographic = 1"],
+    'tsc_mode = "native"',
     ...['on_poweroff = "destroy"', 'on_reboot = "destroy"', 'on_crash = "preserve"'],
-    `device_model_args_hvm = [ ${args.map((arg) => `"${arg}"`).join(", ")} ]`,
+    ...(config.pvh === undefined ? hvm(config) : pvh(config.pvh)),
     ...lines,
     "",
   ].join("\n");
+}
+
+const pvh = (commandLine: string): string[] => [
+  ...['type = "pvh"', `kernel = "${GUEST_KERNEL}"`, `ramdisk = "${GUEST_INITRAMFS}"`],
+  `cmdline = "${COMMAND_LINE} ${commandLine}"`,
+];
+
+function hvm(config: GuestConfig): string[] {
+  const { deviceModelArgs = [] } = config;
+  const disk = ["-drive", `if=none,id=boot,file=${config.disk ?? GUEST_DISK},format=raw,readonly=on`];
+  const args = [...disk, "-device", "virtio-blk-pci,drive=boot,addr=0x8,bootindex=0", ...deviceModelArgs];
+  return [
+    ...['type = "hvm"', 'boot = "c"', 'vga = "none"', "vnc = 0", "sdl = 0", "usb = 0", "nographic = 1"],
+    `device_model_args_hvm = [ ${args.map((arg) => `"${arg}"`).join(", ")} ]`,
+  ];
 }
 
 export class Guest {

@@ -9,10 +9,10 @@ import { RELEASES } from "./debian.js";
 import { dom0Image } from "./dom0-image.js";
 import { evidence } from "./evidence.js";
 import { failedSuites, failureSummary } from "./failures.js";
-import { guestDisk } from "./guest-image.js";
+import { guestFiles } from "./guest-image.js";
 import { guestModules } from "./guest-modules.js";
 import { LOGS, ROOT } from "./lab-files.js";
-import { GUEST_DISK, installPackage, NATIVE_DISK, preparePackage } from "./package.js";
+import { GUEST_DISK, GUEST_INITRAMFS, installPackage, NATIVE_DISK, preparePackage } from "./package.js";
 import { prerequisites } from "./prerequisites.js";
 import { step } from "./progress.js";
 import { runSuites } from "./suites.js";
@@ -92,11 +92,12 @@ async function run(options: Options): Promise<boolean> {
     const work = async () => {
       await prerequisites(options.install, step);
       const [image, packaged] = await Promise.all([dom0Image(options.release, step), preparePackage(step)]);
-      const guest = await guestDisk(image, await guestModules(options.release, image, step), step);
+      const guest = await guestFiles(image, await guestModules(options.release, image, step), step);
       lab = options.reuse ? await reuseLab(options.logs) : await bootLab(image, options.dom0Cpus, options.logs, step);
       await installPackage(lab.dom0, packaged, step);
       await lab.dom0.put(guest.plain, GUEST_DISK);
       await lab.dom0.put(guest.native, NATIVE_DISK);
+      await lab.dom0.put(guest.initramfs, GUEST_INITRAMFS);
       return options["no-suites"] || (await runSuites(lab.dom0, options.only, stop.signal));
     };
     passed = await Promise.race([work(), aborted]);

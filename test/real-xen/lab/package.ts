@@ -15,6 +15,9 @@ export const PACKAGE = "/share/ioreqd.deb";
 export const GUEST_DISK = "/var/lib/ioreqd-lab/guest.img";
 /** The same with `pcie_ports=native`. */
 export const NATIVE_DISK = "/var/lib/ioreqd-lab/native.img";
+/** What is on it, for guests that boot without firmware. */
+export const GUEST_KERNEL = "/share/vmlinuz";
+export const GUEST_INITRAMFS = "/var/lib/ioreqd-lab/initramfs";
 
 /** Builds the package; its file. */
 export async function preparePackage(step: (what: string) => void): Promise<string> {
