@@ -5,6 +5,7 @@ import { Dom0, quote } from "./lab/dom0.js";
 import { Guest, type GuestConfig, xlConfig } from "./lab/guests.js";
 import { labDirectory } from "./lab/lab-files.js";
 import { GUEST_KERNEL } from "./lab/package.js";
+import { NODE } from "./tests-in-dom0.js";
 import { unitEnded } from "./units.js";
 
 let dom0: Dom0;
@@ -187,11 +188,15 @@ test("a domain takes eight ioreq servers, QEMU's among them; the ninth is refuse
   withPausedGuest({ name: "crowded" }, async ({ domid }) => {
     // They belong to the domain, and outlive the process that made them.
     const seven = `
-      const { NativeXen } = require("/usr/lib/ioreqd/dist/src/xen/native.js");
-      const { openAdapter } = require("/usr/lib/ioreqd/dist/src/xen/ffi/index.js");
-      const xen = new NativeXen(openAdapter());
-      for (let i = 0; i < 7; i++) xen.createIoreqServer(${domid}, "off");`;
-    await dom0.sh(`/usr/lib/ioreqd/runtime/bin/node -e ${quote(seven)}`);
+      const koffi = require("/usr/lib/ioreqd/node_modules/koffi");
+      const library = koffi.load("libxendevicemodel.so.1");
+      const open = library.func("void *xendevicemodel_open(void *logger, unsigned int flags)");
+      const create = library.func(
+        "int xendevicemodel_create_ioreq_server(void *handle, uint16_t domid, int bufioreq, _Out_ uint16_t *id)",
+      );
+      const handle = open(null, 0);
+      for (let i = 0; i < 7; i++) if (create(handle, ${domid}, 0, [0]) !== 0) process.exit(1);`;
+    await dom0.sh(`${NODE} -e ${quote(seven)}`);
     const run = `ioreqd run --domid ${domid} --device edu --state-dir /run/crowded`;
     const { status, stderr } = await dom0.sh(run, { check: false });
     expect(stderr).toContain("the domain has its 8 ioreq servers already");
