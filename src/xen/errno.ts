@@ -49,7 +49,8 @@ const REASONS_OF_CALL: Readonly<Record<string, string>> = {
     "the domain has its 8 ioreq servers already: end one, or reboot the guest if dead processes left theirs behind",
   "map_io_range_to_ioreq_server EEXIST": "this server has part of that range already",
   "map_io_range_to_ioreq_server EINVAL": "the end lies before the start",
-  "map_io_range_to_ioreq_server ENOSPC": "this server has its 256 ranges of that kind already",
+  "map_io_range_to_ioreq_server ENOMEM":
+    "this server has its 256 ranges of that kind already, or Xen has no memory left",
   "unmap_io_range_from_ioreq_server ENOENT": "this server has no such range, or there is no such server",
   "map_pcidev_to_ioreq_server EEXIST":
     "this server has that function already, or a process that starts just now wants it, too",
