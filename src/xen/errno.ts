@@ -99,8 +99,11 @@ export type CallArguments = Readonly<Record<string, string | number>>;
 /**
  * The error for a call that set errno: XEN_DOMAIN_GONE, XEN_RANGE_TAKEN, XEN_PORT_TAKEN, and
  * XEN_CALL_FAILED for all else. `details.errno` has the name.
+ *
+ * errno comes first, so that it is read first: to work out the other arguments V8 may compile something, and take a lock
+ * that leaves an errno of its own.
  */
-export function callFailed(call: string, args: CallArguments, errno: number): IoreqdError {
+export function callFailed(errno: number, call: string, args: CallArguments): IoreqdError {
   const name = errnoName(errno);
   const key = `${call} ${name}`;
   const words = Object.entries(args).map(([what, value]) => `${what} ${value}`);
@@ -112,7 +115,7 @@ export function callFailed(call: string, args: CallArguments, errno: number): Io
 
 /** The library has no such function: XEN_CALL_FAILED with ENOSYS. */
 export const callMissing = (call: string, args: CallArguments): IoreqdError =>
-  callFailed(call, args, constants.errno.ENOSYS);
+  callFailed(constants.errno.ENOSYS, call, args);
 
 /** The handle was closed by this process. A mistake in the caller. */
 export function closedHandle(what: string): IoreqdError {
@@ -129,7 +132,7 @@ export const PRIVCMD: DeviceNode = { node: "/dev/xen/privcmd", module: "xen-priv
 export const EVTCHN: DeviceNode = { node: "/dev/xen/evtchn", module: "xen-evtchn" };
 
 /** A library could not be opened: which node it wants, and how to get it. XEN_OPEN_FAILED. */
-export function openFailed(call: string, { node, module }: DeviceNode, errno: number): IoreqdError {
+export function openFailed(errno: number, call: string, { node, module }: DeviceNode): IoreqdError {
   const name = errnoName(errno);
   const socket = xensimSocket();
   if (socket !== undefined) {

@@ -27,26 +27,26 @@ export class NativeEventChannels implements EventChannels {
     this.#addon = loadAddon();
     this.#lib = ffi.bind(libxenevtchn);
     this.#handle = this.#lib.xenevtchn_open(null, 0);
-    if (this.#handle === null) throw openFailed("xenevtchn_open", EVTCHN, ffi.errno());
+    if (this.#handle === null) throw openFailed(ffi.errno(), "xenevtchn_open", EVTCHN);
     this.fd = this.#lib.xenevtchn_fd(this.#handle);
   }
 
   bindInterdomain(domid: DomId, remotePort: EvtchnPort): EvtchnPort {
     const port = this.#lib.xenevtchn_bind_interdomain(this.#open, domid, remotePort);
-    if (port < 0) throw callFailed("bind_interdomain", { domid, port: remotePort }, this.#ffi.errno());
+    if (port < 0) throw callFailed(this.#ffi.errno(), "bind_interdomain", { domid, port: remotePort });
     return port as EvtchnPort;
   }
 
   unbind(port: EvtchnPort): void {
-    if (this.#lib.xenevtchn_unbind(this.#open, port) !== 0) throw callFailed("unbind", { port }, this.#ffi.errno());
+    if (this.#lib.xenevtchn_unbind(this.#open, port) !== 0) throw callFailed(this.#ffi.errno(), "unbind", { port });
   }
 
   notify(port: EvtchnPort): void {
-    if (this.#lib.xenevtchn_notify(this.#open, port) !== 0) throw callFailed("notify", { port }, this.#ffi.errno());
+    if (this.#lib.xenevtchn_notify(this.#open, port) !== 0) throw callFailed(this.#ffi.errno(), "notify", { port });
   }
 
   unmask(port: EvtchnPort): void {
-    if (this.#lib.xenevtchn_unmask(this.#open, port) !== 0) throw callFailed("unmask", { port }, this.#ffi.errno());
+    if (this.#lib.xenevtchn_unmask(this.#open, port) !== 0) throw callFailed(this.#ffi.errno(), "unmask", { port });
   }
 
   poll(onReadable: () => void, onFailure: (error: Error) => void): EventPoller {
@@ -86,7 +86,7 @@ export class NativeEventChannels implements EventChannels {
     this.#addon.revoke(this.#ffi.address(handle));
     this.#handle = null;
     this.#closed();
-    if (this.#lib.xenevtchn_close(handle) !== 0) throw callFailed("xenevtchn_close", {}, this.#ffi.errno());
+    if (this.#lib.xenevtchn_close(handle) !== 0) throw callFailed(this.#ffi.errno(), "xenevtchn_close", {});
   }
 
   get #open(): Pointer {

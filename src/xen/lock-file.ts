@@ -21,7 +21,7 @@ export function lockFile(ffi: FfiAdapter, path: string): FileLock | null {
       const errno = ffi.errno();
       closeSync(fd);
       if (errno === EWOULDBLOCK) return null;
-      throw callFailed("flock", { file: path }, errno);
+      throw callFailed(errno, "flock", { file: path });
     }
     // Its holder may have removed it between our two calls: then this is a lock of nothing.
     if (fstatSync(fd).ino === statSync(path, { throwIfNoEntry: false })?.ino) return { path, release: releaser(fd) };

@@ -37,12 +37,12 @@ export function mapFile(
     const c = ffi.bind(libc);
     if (options.readonly !== true) {
       const errno = c.posix_fallocate(fd, 0, length);
-      if (errno !== 0) throw callFailed("posix_fallocate", { file: path, bytes: length }, errno);
+      if (errno !== 0) throw callFailed(errno, "posix_fallocate", { file: path, bytes: length });
     }
     const prot = options.readonly === true ? PROT_READ : PROT_READ | PROT_WRITE;
     const memory = c.mmap(null, length, prot, MAP_SHARED, fd, 0);
     if (memory === null || ffi.address(memory) === MAP_FAILED)
-      throw callFailed("mmap", { file: path, bytes: length }, ffi.errno());
+      throw callFailed(ffi.errno(), "mmap", { file: path, bytes: length });
     const buffer = ffi.view(memory, length);
     let mapped = true;
     return {
@@ -51,7 +51,7 @@ export function mapFile(
         if (!mapped) return;
         mapped = false;
         addon.detach(buffer);
-        if (c.munmap(memory, length) !== 0) throw callFailed("munmap", { file: path, bytes: length }, ffi.errno());
+        if (c.munmap(memory, length) !== 0) throw callFailed(ffi.errno(), "munmap", { file: path, bytes: length });
       },
     };
   } finally {

@@ -31,7 +31,7 @@ export class NativeMemory {
     this.#addon = loadAddon();
     this.#lib = ffi.bind(libxenforeignmemory);
     this.#handle = this.#lib.xenforeignmemory_open(null, 0);
-    if (this.#handle === null) throw openFailed("xenforeignmemory_open", PRIVCMD, ffi.errno());
+    if (this.#handle === null) throw openFailed(ffi.errno(), "xenforeignmemory_open", PRIVCMD);
   }
 
   mapIoreqPages(
@@ -58,11 +58,11 @@ export class NativeMemory {
       0,
     );
     if (resource === null) {
-      throw callFailed(
-        "map_resource",
-        { domid, server: id, frames: `${frame}-${frame + frames - 1}` },
-        this.#ffi.errno(),
-      );
+      throw callFailed(this.#ffi.errno(), "map_resource", {
+        domid,
+        server: id,
+        frames: `${frame}-${frame + frames - 1}`,
+      });
     }
     const base = at[0] as bigint;
     const view = (offset: number, length: number): ArrayBuffer =>
@@ -71,7 +71,7 @@ export class NativeMemory {
     const ioreq = view(ring ? PAGE_SIZE : 0, pages * PAGE_SIZE);
     const unmap = this.#undoing(ringBuffer === null ? [ioreq] : [ioreq, ringBuffer], () => {
       if (this.#lib.xenforeignmemory_unmap_resource(handle, resource) !== 0) {
-        throw callFailed("unmap_resource", { domid, server: id }, this.#ffi.errno());
+        throw callFailed(this.#ffi.errno(), "unmap_resource", { domid, server: id });
       }
     });
     return { ioreq, ring: ringBuffer, unmap };
@@ -95,14 +95,14 @@ export class NativeMemory {
     if (at === null) {
       const pages =
         count === 1 ? { gfn: hex(gfns[0] as number) } : { gfns: `${hex(gfns[0] as number)} and ${count - 1} more` };
-      throw callFailed("map", { domid, ...pages }, this.#ffi.errno());
+      throw callFailed(this.#ffi.errno(), "map", { domid, ...pages });
     }
     // The header promises errnos; Linux's privcmd, whose array this is, writes them negative.
     for (let i = 0; i < count; i += 1) errors[i] = Math.abs(errors[i] as number);
     const buffer = this.#ffi.view(at, count * PAGE_SIZE);
     const unmap = this.#undoing([buffer], () => {
       if (this.#lib.xenforeignmemory_unmap(handle, at, count) !== 0) {
-        throw callFailed("unmap", { domid, memory: formatRange(0, count * PAGE_SIZE - 1) }, this.#ffi.errno());
+        throw callFailed(this.#ffi.errno(), "unmap", { domid, memory: formatRange(0, count * PAGE_SIZE - 1) });
       }
     });
     return { buffer, errors, unmap };

@@ -57,7 +57,7 @@ export class NativeMmcfg {
   #check(name: string, args: CallArguments, call: (handle: Pointer) => number | undefined): void {
     const result = call(this.#handle());
     if (result === undefined) throw callMissing(name, args);
-    if (result !== 0) throw callFailed(name, args, this.#ffi.errno());
+    if (result !== 0) throw callFailed(this.#ffi.errno(), name, args);
   }
 }
 

@@ -45,7 +45,7 @@ export class NativeXen implements XenHost {
     this.#core = ffi.bind(libxentoolcore);
     this.#mmcfg = new NativeMmcfg(ffi, () => this.#open);
     this.#handle = this.#lib.xendevicemodel_open(null, 0);
-    if (this.#handle === null) throw openFailed("xendevicemodel_open", PRIVCMD, ffi.errno());
+    if (this.#handle === null) throw openFailed(ffi.errno(), "xendevicemodel_open", PRIVCMD);
     try {
       this.#memory = new NativeMemory(ffi);
     } catch (error) {
@@ -56,26 +56,26 @@ export class NativeXen implements XenHost {
 
   nrVcpus(domid: DomId): number {
     if (this.#lib.xendevicemodel_nr_vcpus(this.#open, domid, this.#u32) !== 0)
-      throw this.#failed("nr_vcpus", { domid });
+      throw callFailed(this.#ffi.errno(), "nr_vcpus", { domid });
     return this.#u32[0] as number;
   }
 
   createIoreqServer(domid: DomId, mode: BufioreqMode): IoservId {
     if (this.#lib.xendevicemodel_create_ioreq_server(this.#open, domid, BUFIOREQ[mode], this.#u16) !== 0) {
-      throw this.#failed("create_ioreq_server", { domid, bufioreq: mode });
+      throw callFailed(this.#ffi.errno(), "create_ioreq_server", { domid, bufioreq: mode });
     }
     return this.#u16[0] as IoservId;
   }
 
   destroyIoreqServer(domid: DomId, id: IoservId): void {
     if (this.#lib.xendevicemodel_destroy_ioreq_server(this.#open, domid, id) !== 0) {
-      throw this.#failed("destroy_ioreq_server", { domid, server: id });
+      throw callFailed(this.#ffi.errno(), "destroy_ioreq_server", { domid, server: id });
     }
   }
 
   setIoreqServerState(domid: DomId, id: IoservId, enabled: boolean): void {
     if (this.#lib.xendevicemodel_set_ioreq_server_state(this.#open, domid, id, enabled ? 1 : 0) !== 0) {
-      throw this.#failed("set_ioreq_server_state", { domid, server: id, enabled: String(enabled) });
+      throw callFailed(this.#ffi.errno(), "set_ioreq_server_state", { domid, server: id, enabled: String(enabled) });
     }
   }
 
@@ -83,7 +83,7 @@ export class NativeXen implements XenHost {
     // Without a ring Xen leaves the port as it was given, and not every library gives zero.
     this.#u32[0] = 0;
     if (this.#lib.xendevicemodel_get_ioreq_server_info(this.#open, domid, id, null, null, this.#u32) !== 0) {
-      throw this.#failed("get_ioreq_server_info", { domid, server: id });
+      throw callFailed(this.#ffi.errno(), "get_ioreq_server_info", { domid, server: id });
     }
     return this.#u32[0] === 0 ? null : (this.#u32[0] as EvtchnPort);
   }
@@ -95,28 +95,40 @@ export class NativeXen implements XenHost {
   mapIoRange(domid: DomId, id: IoservId, space: IoSpace, first: number | bigint, last: number | bigint): void {
     const mmio = space === "mmio" ? 1 : 0;
     if (this.#lib.xendevicemodel_map_io_range_to_ioreq_server(this.#open, domid, id, mmio, first, last) !== 0) {
-      throw this.#failed("map_io_range_to_ioreq_server", rangeWords(domid, id, space, first, last));
+      throw callFailed(this.#ffi.errno(), "map_io_range_to_ioreq_server", rangeWords(domid, id, space, first, last));
     }
   }
 
   unmapIoRange(domid: DomId, id: IoservId, space: IoSpace, first: number | bigint, last: number | bigint): void {
     const mmio = space === "mmio" ? 1 : 0;
     if (this.#lib.xendevicemodel_unmap_io_range_from_ioreq_server(this.#open, domid, id, mmio, first, last) !== 0) {
-      throw this.#failed("unmap_io_range_from_ioreq_server", rangeWords(domid, id, space, first, last));
+      throw callFailed(
+        this.#ffi.errno(),
+        "unmap_io_range_from_ioreq_server",
+        rangeWords(domid, id, space, first, last),
+      );
     }
   }
 
   mapPciDevice(domid: DomId, id: IoservId, at: Sbdf): void {
     const map = this.#lib.xendevicemodel_map_pcidev_to_ioreq_server;
     if (map(this.#open, domid, id, segmentOf(at), busOf(at), deviceOf(at), functionOf(at)) !== 0) {
-      throw this.#failed("map_pcidev_to_ioreq_server", { domid, server: id, function: formatSbdf(at) });
+      throw callFailed(this.#ffi.errno(), "map_pcidev_to_ioreq_server", {
+        domid,
+        server: id,
+        function: formatSbdf(at),
+      });
     }
   }
 
   unmapPciDevice(domid: DomId, id: IoservId, at: Sbdf): void {
     const unmap = this.#lib.xendevicemodel_unmap_pcidev_from_ioreq_server;
     if (unmap(this.#open, domid, id, segmentOf(at), busOf(at), deviceOf(at), functionOf(at)) !== 0) {
-      throw this.#failed("unmap_pcidev_from_ioreq_server", { domid, server: id, function: formatSbdf(at) });
+      throw callFailed(this.#ffi.errno(), "unmap_pcidev_from_ioreq_server", {
+        domid,
+        server: id,
+        function: formatSbdf(at),
+      });
     }
   }
 
@@ -138,13 +150,18 @@ export class NativeXen implements XenHost {
 
   setIntxLevel(domid: DomId, device: number, pin: 0 | 1 | 2 | 3, asserted: boolean): void {
     if (this.#lib.xendevicemodel_set_pci_intx_level(this.#open, domid, 0, 0, device, pin, asserted ? 1 : 0) !== 0) {
-      throw this.#failed("set_pci_intx_level", { domid, device, pin: "ABCD"[pin] ?? pin, level: asserted ? 1 : 0 });
+      throw callFailed(this.#ffi.errno(), "set_pci_intx_level", {
+        domid,
+        device,
+        pin: "ABCD"[pin] ?? pin,
+        level: asserted ? 1 : 0,
+      });
     }
   }
 
   setIsaIrqLevel(domid: DomId, irq: number, asserted: boolean): void {
     if (this.#lib.xendevicemodel_set_isa_irq_level(this.#open, domid, irq, asserted ? 1 : 0) !== 0) {
-      throw this.#failed("set_isa_irq_level", { domid, irq, level: asserted ? 1 : 0 });
+      throw callFailed(this.#ffi.errno(), "set_isa_irq_level", { domid, irq, level: asserted ? 1 : 0 });
     }
   }
 
@@ -153,13 +170,15 @@ export class NativeXen implements XenHost {
     const result = set === undefined ? undefined : set(this.#open, domid, irq, asserted ? 1 : 0);
     if (result === 0) return;
     const args = { domid, irq, level: asserted ? 1 : 0 };
-    throw result === undefined ? callMissing("set_irq_level", args) : this.#failed("set_irq_level", args);
+    throw result === undefined
+      ? callMissing("set_irq_level", args)
+      : callFailed(this.#ffi.errno(), "set_irq_level", args);
   }
 
   injectMsi(domid: DomId, address: number | bigint, data: number): void {
     // Register values travel as int32.
     if (this.#lib.xendevicemodel_inject_msi(this.#open, domid, address, data >>> 0) !== 0) {
-      throw this.#failed("inject_msi", { domid, address: hex(address), data: hex(data) });
+      throw callFailed(this.#ffi.errno(), "inject_msi", { domid, address: hex(address), data: hex(data) });
     }
   }
 
@@ -176,13 +195,14 @@ export class NativeXen implements XenHost {
 
   modifiedMemory(domid: DomId, first: Gfn, count: number): void {
     if (this.#lib.xendevicemodel_modified_memory(this.#open, domid, first, count) !== 0) {
-      throw this.#failed("modified_memory", { domid, gfns: formatRange(first, first + count - 1) });
+      throw callFailed(this.#ffi.errno(), "modified_memory", { domid, gfns: formatRange(first, first + count - 1) });
     }
   }
 
   restrict(domid: DomId): void {
     void this.#open;
-    if (this.#core.xentoolcore_restrict_all(domid) !== 0) throw this.#failed("restrict_all", { domid });
+    if (this.#core.xentoolcore_restrict_all(domid) !== 0)
+      throw callFailed(this.#ffi.errno(), "restrict_all", { domid });
   }
 
   close(): void {
@@ -197,11 +217,6 @@ export class NativeXen implements XenHost {
   get #open(): Pointer {
     if (this.#handle === null) throw closedHandle("the Xen host");
     return this.#handle;
-  }
-
-  /** Straight after the call: errno is the thread's. */
-  #failed(call: string, args: CallArguments): Error {
-    return callFailed(call, args, this.#ffi.errno());
   }
 }
 

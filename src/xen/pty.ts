@@ -30,7 +30,7 @@ export function openPty(ffi: FfiAdapter): Pty {
   try {
     const termios = new Uint8Array(TERMIOS_SIZE);
     const check = (call: string, result: number): void => {
-      if (result !== 0) throw callFailed(call, { fd }, ffi.errno());
+      if (result !== 0) throw callFailed(ffi.errno(), call, { fd });
     };
     check("grantpt", c.grantpt(fd));
     check("unlockpt", c.unlockpt(fd));
@@ -54,7 +54,7 @@ export function openPtyLine(ffi: FfiAdapter, master: number | null = null, termi
   try {
     const path = nameOf(ffi, fd);
     const packets = loadAddon().ptyPackets(fd);
-    if (packets !== 0) throw callFailed("ioctl TIOCPKT", { fd }, packets);
+    if (packets !== 0) throw callFailed(packets, "ioctl TIOCPKT", { fd });
     return { fd, path, terminal: terminal ?? openSync(path, constants.O_RDWR | constants.O_NOCTTY) };
   } catch (error) {
     for (const one of [fd, terminal]) if (one !== null) closeSync(one);
@@ -65,6 +65,6 @@ export function openPtyLine(ffi: FfiAdapter, master: number | null = null, termi
 function nameOf(ffi: FfiAdapter, fd: number): string {
   const name = new Uint8Array(64);
   const failed = ffi.bind(libc).ptsname_r(fd, name, name.length);
-  if (failed !== 0) throw callFailed("ptsname_r", { fd }, failed);
+  if (failed !== 0) throw callFailed(failed, "ptsname_r", { fd });
   return Buffer.from(name).toString("latin1").replace(/\0.*$/s, "");
 }

@@ -50,10 +50,10 @@ export class SdNotify {
     this.#ffi = ffi;
     this.#libc = ffi.bind(libc);
     this.#fd = this.#libc.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (this.#fd < 0) throw callFailed("socket", { path }, ffi.errno());
+    if (this.#fd < 0) throw callFailed(ffi.errno(), "socket", { path });
     const address = unixAddress(path);
     if (this.#libc.connect(this.#fd, address, address.length) === 0) return;
-    const error = callFailed("connect", { path }, ffi.errno());
+    const error = callFailed(ffi.errno(), "connect", { path });
     this.close();
     throw error;
   }

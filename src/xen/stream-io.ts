@@ -51,7 +51,7 @@ export class StreamIo {
   listen(path: string): number {
     const c = this.#libc;
     const fd = c.socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) throw callFailed("socket", { path }, this.#ffi.errno());
+    if (fd < 0) throw callFailed(this.#ffi.errno(), "socket", { path });
     const address = unixAddress(path);
     const steps: Array<[call: string, run: () => number]> = [
       ["bind", () => c.bind(fd, address, address.length)],
@@ -59,7 +59,7 @@ export class StreamIo {
     ];
     for (const [call, run] of steps) {
       if (run() === 0) continue;
-      const error = callFailed(call, { path }, this.#ffi.errno());
+      const error = callFailed(this.#ffi.errno(), call, { path });
       closeSync(fd);
       throw error;
     }

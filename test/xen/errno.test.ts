@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: MIT
+
 import { constants as osConstants } from "node:os";
+import type { DomId, IoservId, Sbdf } from "../../src/base/ids.js";
 import { callFailed, EVTCHN, errnoName, openFailed, PRIVCMD } from "../../src/xen/errno.js";
+import { openAdapter } from "../../src/xen/ffi/index.js";
+import type { FfiAdapter, LibraryTable } from "../../src/xen/ffi/table.js";
+import { NativeXen } from "../../src/xen/native.js";
 
 const E = osConstants.errno;
 const ports = { domid: 7, server: 1, ports: "0x505-0x505" };
@@ -10,7 +15,7 @@ beforeEach(() => {
 });
 
 test("the message says what was tried, on what, what came back, and why", () => {
-  const error = callFailed("map_io_range_to_ioreq_server", ports, E.EPERM);
+  const error = callFailed(E.EPERM, "map_io_range_to_ioreq_server", ports);
   expect(error.message).toMatch(
     /^map_io_range_to_ioreq_server\(domid 7, server 1, ports 0x505-0x505\): EPERM \(does this host control that domain\?/,
   );
@@ -38,7 +43,7 @@ test.each([
   ["map_mmcfg_to_ioreq_server", E.EEXIST, "XEN_RANGE_TAKEN", "another server has told"],
   ["set_irq_level", E.ENOSYS, "XEN_CALL_FAILED", "too old"],
 ])("%s with errno %i is %s", (call, errno, code, words) => {
-  const error = callFailed(call, { domid: 7 }, errno);
+  const error = callFailed(errno, call, { domid: 7 });
   expect(error.code).toBe(code);
   expect(error.message).toContain(words);
 });
@@ -46,22 +51,43 @@ test.each([
 test("errnos have the name Xen uses, and a number that has none is still printed", () => {
   expect([E.EAGAIN, E.EOPNOTSUPP, E.ESRCH, 85].map(errnoName)).toEqual(["EAGAIN", "EOPNOTSUPP", "ESRCH", "ERESTART"]);
   expect(errnoName(4095)).toBe("errno 4095");
-  expect(callFailed("notify", { port: 3 }, 4095).message).toBe("notify(port 3): errno 4095");
+  expect(callFailed(4095, "notify", { port: 3 }).message).toBe("notify(port 3): errno 4095");
 });
 
 test("a missing node is named, with the module that makes it", () => {
-  const error = openFailed("xenevtchn_open", EVTCHN, E.ENOENT);
+  const error = openFailed(E.ENOENT, "xenevtchn_open", EVTCHN);
   expect(error.code).toBe("XEN_OPEN_FAILED");
   expect(error.message).toMatch(/xenevtchn_open: \/dev\/xen\/evtchn: ENOENT .*modprobe xen-evtchn.*ioreqd doctor/);
-  expect(openFailed("xendevicemodel_open", PRIVCMD, E.EACCES).message).toMatch(
+  expect(openFailed(E.EACCES, "xendevicemodel_open", PRIVCMD).message).toMatch(
     /\/dev\/xen\/privcmd: EACCES .*run as root/,
   );
 });
 
 test("with XENSIM_SOCKET set it speaks of the simulated host instead", () => {
   process.env["XENSIM_SOCKET"] = "/tmp/sim.sock";
-  const error = openFailed("xenevtchn_open", EVTCHN, E.ECONNREFUSED);
+  const error = openFailed(E.ECONNREFUSED, "xenevtchn_open", EVTCHN);
   expect(error.message).toContain("/tmp/sim.sock");
   expect(error.message).not.toContain("/dev/xen");
   expect(error.details).toMatchObject({ socket: "/tmp/sim.sock", errno: "ECONNREFUSED" });
+});
+
+test("errno is read before what is said about the call is worked out, which may leave another", () => {
+  let errno = 0;
+  const failing = (): number => {
+    errno = E.ENOENT;
+    return -1;
+  };
+  const adapter = {
+    ...openAdapter(),
+    errno: () => errno,
+    bind: ({ functions }: LibraryTable) => Object.fromEntries(Object.keys(functions).map((name) => [name, failing])),
+  } as unknown as FfiAdapter;
+  const looked = {
+    valueOf: () => {
+      errno = E.EAGAIN;
+      return 0x80;
+    },
+  };
+  const xen = new NativeXen(adapter);
+  expect(() => xen.mapPciDevice(1 as DomId, 0 as IoservId, looked as unknown as Sbdf)).toThrow(/: ENOENT/);
 });

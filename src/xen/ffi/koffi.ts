@@ -40,7 +40,8 @@ export function koffiAdapter(): FfiAdapter {
       });
       return Object.fromEntries(functions) as Bound<T>;
     },
-    errno: () => koffi.errno(),
+    // Itself, and not a function around it, which V8 would have to compile in between.
+    errno: koffi.errno as () => number,
     view: (pointer, length) => koffi.view(pointer, length),
     address: (pointer) => pointer as unknown as bigint,
     pointerAt: (address) => address as unknown as Pointer,
