@@ -8,10 +8,11 @@
  */
 
 import { renameSync, writeFileSync } from "node:fs";
-import { setFlagsFromString } from "node:v8";
+import { getHeapSpaceStatistics, setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import * as guestEvents from "../../../src/observe/guest-events.js";
 import type { Logger } from "../../../src/observe/log.js";
+import type { MemorySample } from "./figures.js";
 
 /** Of the environment: how much faster, since when (ns of CLOCK_MONOTONIC), and where samples go. */
 const { IOREQD_CLOCK = "1", IOREQD_CLOCK_SINCE = "0", IOREQD_SAMPLE = "" } = process.env;
@@ -48,6 +49,8 @@ const collect = runInNewContext("gc") as () => void;
 process.on("SIGUSR2", () => {
   collect();
   const path = `${IOREQD_SAMPLE}.${process.pid}`;
-  writeFileSync(`${path}.new`, JSON.stringify(process.memoryUsage()));
+  const young = getHeapSpaceStatistics().filter(({ space_name }) => space_name === "new_space");
+  const youngBytes = young.reduce((sum, { space_size }) => sum + space_size, 0);
+  writeFileSync(`${path}.new`, JSON.stringify({ ...process.memoryUsage(), youngBytes } satisfies MemorySample));
   renameSync(`${path}.new`, path);
 });

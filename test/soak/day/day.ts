@@ -12,7 +12,7 @@ import { SimXenstored } from "../../../src/sim/xenstored.js";
 import { Supervised } from "../../takeover/supervised.js";
 import { countDescriptors } from "../measure.js";
 import { AT, HOT_SPEC } from "../places.js";
-import { type FigureName, type Judged, judge, type Sample } from "./figures.js";
+import { type FigureName, HEAP_PAGE_BYTES, type Judged, judge, type MemorySample, type Sample } from "./figures.js";
 import { DONE_AT, EVERY_MINUTES, TAKEOVER_EVERY_H, TICK_S, TICKS_PER_HOUR, UNTIL_TAKEOVERS } from "./rates.js";
 
 export interface DayOptions {
@@ -215,17 +215,17 @@ class Day {
       text = readIfThere(file);
     }
     rmSync(file);
-    const memory = JSON.parse(text) as NodeJS.MemoryUsage;
+    const memory = JSON.parse(text) as MemorySample;
     const { host, log, stderr } = this.#all;
     const { servers, ranges, clients } = host.counters();
     const state = this.#all.path("state");
     const values: Record<FigureName, number> = {
-      "resident memory, KiB": residentKib(pid),
+      "resident memory, KiB": residentKib(pid) - memory.youngBytes / 1024,
       "V8 heap, KiB": memory.heapUsed / 1024,
       "external memory, KiB": memory.external / 1024,
       "array buffers, KiB": memory.arrayBuffers / 1024,
       descriptors: countDescriptors(pid),
-      mappings: readFileSync(`/proc/${pid}/maps`, "utf8").split("\n").length - 1,
+      mappings: readFileSync(`/proc/${pid}/maps`, "utf8").split("\n").length - 1 - memory.youngBytes / HEAP_PAGE_BYTES,
       "pages of the guest": host.mappedPages,
       "ioreq servers": servers,
       "ranges of Xen": ranges,

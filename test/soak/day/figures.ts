@@ -32,7 +32,19 @@ export interface Figure extends Tolerance {
   readonly of: "process" | "host" | "rate";
 }
 
-/** Memory is judged after a collection; resident memory follows the heap's pages, which V8 gives back when it likes. */
+/** What a process says of its memory, in bytes. */
+export interface MemorySample extends NodeJS.MemoryUsage {
+  /** What V8 has mapped for its young generation. */
+  readonly youngBytes: number;
+}
+
+/** V8 maps its heap in pages of this size, each on its own. */
+export const HEAP_PAGE_BYTES = 256 * 1024;
+
+/**
+ * Memory is judged after a collection, and without V8's young generation: that is doubled now and then, up to 16 MiB for each
+ * half, by how much lives at the moment it is full. The rest of the heap's pages V8 gives back when it likes.
+ */
 export const FIGURES: readonly Figure[] = [
   { name: "resident memory, KiB", of: "process", most: 6144, share: 0.06 },
   { name: "V8 heap, KiB", of: "process", most: 512, share: 0.04 },
