@@ -9,5 +9,9 @@ import { join } from "node:path";
  */
 export const PACKAGE_ROOT = join(__dirname, "..", "..", "..");
 
+/** The simulated Xen, once built, and what its client libraries are in: libxendevicemodel.so.1 and its friends. */
+export const XENSIM_BUILD = join(PACKAGE_ROOT, "native", "build", "xensim");
+export const XENSIM_LIBRARIES = join(XENSIM_BUILD, "lib");
+
 /** A compiled file of the program, by its name below src: "index.js". */
 export const ownFile = (name: string): string => join(PACKAGE_ROOT, "dist", "src", name);

@@ -4,12 +4,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { IoreqdError } from "../base/errors.js";
-import { PACKAGE_ROOT } from "../base/place.js";
-
-const BUILD = join(PACKAGE_ROOT, "native", "build", "xensim");
-
-/** Where the simulated libxendevicemodel.so.1 and its friends are. */
-export const LIBRARY_DIR = join(BUILD, "lib");
+import { XENSIM_BUILD } from "../base/place.js";
 
 /** enum xensim_space. */
 export const SPACE = { pio: 0, mmio: 1 } as const;
@@ -152,7 +147,7 @@ export interface Addon {
 
 /** Load host.node. Throws XENSIM_NOT_BUILT. */
 export function loadAddon(): Addon {
-  const file = join(BUILD, "host.node");
+  const file = join(XENSIM_BUILD, "host.node");
   if (!existsSync(file)) {
     throw new IoreqdError(
       "XENSIM_NOT_BUILT",

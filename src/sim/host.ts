@@ -8,7 +8,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { IoreqdError, messageOf } from "../base/errors.js";
-import { type Addon, LIBRARY_DIR, loadAddon, type SimCounters, type SimMmcfgWindow, type SimRange } from "./addon.js";
+import { XENSIM_LIBRARIES } from "../base/place.js";
+import { type Addon, loadAddon, type SimCounters, type SimMmcfgWindow, type SimRange } from "./addon.js";
 
 export type SimArch = "x86" | "arm";
 
@@ -77,7 +78,8 @@ export class SimHost {
     const before = base.LD_LIBRARY_PATH;
     return {
       XENSIM_SOCKET: this.socketPath,
-      LD_LIBRARY_PATH: before === undefined || before === "" ? LIBRARY_DIR : `${LIBRARY_DIR}${delimiter}${before}`,
+      LD_LIBRARY_PATH:
+        before === undefined || before === "" ? XENSIM_LIBRARIES : `${XENSIM_LIBRARIES}${delimiter}${before}`,
       IOREQD_DOMID: String(SIM_DOMID),
     };
   }

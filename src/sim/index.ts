@@ -2,7 +2,6 @@
 /** The simulated Xen host: what the command line and other programs use of it. */
 
 export type { SimCounters, SimEventInjection, SimMmcfgWindow, SimRange } from "./addon.js";
-export { LIBRARY_DIR } from "./addon.js";
 export type { CommandExit, CommandOutput } from "./command.js";
 export type { VcpuReport } from "./cpu.js";
 export type { Bdf, GuestMsi, GuestProgram, GuestVcpu, RepOptions } from "./guest.js";

@@ -3,8 +3,9 @@
 
 import { constants } from "node:os";
 import { IoreqdError } from "../base/errors.js";
+import { XENSIM_LIBRARIES } from "../base/place.js";
 import { isShortageErrno } from "../base/shortage.js";
-import { simulatedLibraries, XENSIM_LIBRARIES, xensimSocket } from "./libraries.js";
+import { simulatedLibraries, xensimSocket } from "./libraries.js";
 
 const NAMES = new Map(Object.entries(constants.errno).map(([name, value]) => [value, name]));
 // EAGAIN and EOPNOTSUPP are the names Xen uses for numbers that have two.

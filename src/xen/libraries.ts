@@ -3,11 +3,9 @@
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { PACKAGE_ROOT } from "../base/place.js";
+import { PACKAGE_ROOT, XENSIM_LIBRARIES } from "../base/place.js";
 
 export const ADDON_PATH = join(PACKAGE_ROOT, "native", "build", "addon.node");
-/** The client libraries of the simulated Xen, once built. */
-export const XENSIM_LIBRARIES = join(PACKAGE_ROOT, "native", "build", "xensim", "lib");
 
 /** Socket of the simulated host this process is to run on, or undefined on a real one. */
 export function xensimSocket(): string | undefined {

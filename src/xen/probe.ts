@@ -3,11 +3,12 @@
 
 import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { messageOf } from "../base/errors.js";
+import { XENSIM_LIBRARIES } from "../base/place.js";
 import { loadAddon } from "./addon.js";
 import { type DeviceNode, EVTCHN, PRIVCMD } from "./errno.js";
 import { ADAPTERS, type AdapterName, openAdapter } from "./ffi/index.js";
 import type { FfiAdapter, LibraryTable } from "./ffi/table.js";
-import { ADDON_PATH, locate, simulatedLibraries, XENSIM_LIBRARIES, xensimSocket } from "./libraries.js";
+import { ADDON_PATH, locate, simulatedLibraries, xensimSocket } from "./libraries.js";
 import { NativeXen } from "./native.js";
 import { libxendevicemodel } from "./tables/libxendevicemodel.js";
 import { libxenevtchn } from "./tables/libxenevtchn.js";

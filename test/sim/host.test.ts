@@ -4,7 +4,8 @@ import { once } from "node:events";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { GuestRun, LIBRARY_DIR, SimHost } from "../../src/sim/index.js";
+import { XENSIM_LIBRARIES } from "../../src/base/place.js";
+import { GuestRun, SimHost } from "../../src/sim/index.js";
 
 const SERVER = join(__dirname, "register-server.js");
 let directory = "";
@@ -92,10 +93,10 @@ test("a socket that cannot be made is told with its path and the reason", () => 
 test("its environment keeps what LD_LIBRARY_PATH had", () => {
   expect(host.environment({ LD_LIBRARY_PATH: "/a:/b" })).toEqual({
     XENSIM_SOCKET: host.socketPath,
-    LD_LIBRARY_PATH: `${LIBRARY_DIR}:/a:/b`,
+    LD_LIBRARY_PATH: `${XENSIM_LIBRARIES}:/a:/b`,
     IOREQD_DOMID: "1",
   });
-  expect(host.environment({}).LD_LIBRARY_PATH).toBe(LIBRARY_DIR);
+  expect(host.environment({}).LD_LIBRARY_PATH).toBe(XENSIM_LIBRARIES);
 });
 
 test("vCPUs that wait for a server that died are freed by the end of the domain", async () => {

@@ -6,14 +6,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { type DomId, domId } from "../../src/base/ids.js";
-import { PACKAGE_ROOT } from "../../src/base/place.js";
+import { XENSIM_BUILD, XENSIM_LIBRARIES } from "../../src/base/place.js";
 import { SIM_DOMID, SimHost, type SimHostOptions } from "../../src/sim/host.js";
 import { openAdapter } from "../../src/xen/ffi/index.js";
 import { type FfiAdapter, libraryTable } from "../../src/xen/ffi/table.js";
-import { XENSIM_LIBRARIES } from "../../src/xen/libraries.js";
 import { NativeXen } from "../../src/xen/native.js";
 
-const SIM_ADDON = join(PACKAGE_ROOT, "native", "build", "xensim", "host.node");
+const SIM_ADDON = join(XENSIM_BUILD, "host.node");
 export const xensimBuilt = existsSync(SIM_ADDON) && existsSync(XENSIM_LIBRARIES);
 
 const env = libraryTable({

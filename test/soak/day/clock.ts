@@ -49,8 +49,8 @@ const collect = runInNewContext("gc") as () => void;
 process.on("SIGUSR2", () => {
   collect();
   const path = `${IOREQD_SAMPLE}.${process.pid}`;
-  const young = getHeapSpaceStatistics().filter(({ space_name }) => space_name === "new_space");
-  const youngBytes = young.reduce((sum, { space_size }) => sum + space_size, 0);
+  const young = getHeapSpaceStatistics().find(({ space_name }) => space_name === "new_space");
+  const youngBytes = young?.space_size ?? 0;
   writeFileSync(`${path}.new`, JSON.stringify({ ...process.memoryUsage(), youngBytes } satisfies MemorySample));
   renameSync(`${path}.new`, path);
 });
