@@ -3,7 +3,7 @@
  * What the hypervisor has been told: functions, ranges, windows and lines that
  * are ours now. Each is brought in step with what is wanted, new before old, so
  * that what stays ours is never without an owner. What the hypervisor refuses
- * is told, and asked for again with the next change.
+ * is told, and asked for again with the next sync.
  *
  * It stands in the arena's ledger, too: a process that takes over knows from
  * there what the hypervisor has, and where the one before died while asking it
@@ -12,6 +12,7 @@
 
 import { hasCode, hasErrno } from "../base/errors.js";
 import type { Sbdf } from "../base/ids.js";
+import { isShortage } from "../base/shortage.js";
 import { difference, type Interval } from "../bus/address-map.js";
 import type { Claim, Ledger, RecordedClaim } from "../state/ledger.js";
 import type { Space } from "./decode.js";
@@ -24,6 +25,7 @@ type Held<T> = T & { readonly entry: number };
 export class Claims {
   readonly #host: PciHost;
   readonly #ledger: Ledger;
+  readonly #refused: (what: string, error: unknown) => void;
   readonly #ranges: Record<Space, Held<Interval>[]> = { pio: [], mmio: [] };
   /** Entry by function. */
   readonly #functions = new Map<Sbdf, number>();
@@ -32,10 +34,14 @@ export class Claims {
   /** By root device * 4 + pin; null for one that a process before this one may have asserted. */
   readonly #lines = new Map<number, boolean | null>();
 
-  /** Goes on from what the ledger says. Where that is uncertain the hypervisor is asked. */
-  constructor(host: PciHost, ledger: Ledger) {
+  /**
+   * Goes on from what the ledger says. Where that is uncertain the hypervisor is asked: throws what PciHost throws when
+   * something is short. `refused` is told what the hypervisor refuses.
+   */
+  constructor(host: PciHost, ledger: Ledger, refused: (what: string, error: unknown) => void) {
     this.#host = host;
     this.#ledger = ledger;
+    this.#refused = refused;
     for (const claim of this.#apart(ledger.claims())) if (this.#isHeld(claim)) this.#remember(claim, claim.entry);
     for (const wire of ledger.lines()) this.#lines.set(wire, null);
   }
@@ -64,7 +70,6 @@ export class Claims {
     for (const [sbdf, entry] of [...this.#functions]) {
       if (wanted.has(sbdf)) continue;
       this.#attempt("give up a function", () => this.#unmap({ ...functionClaim(sbdf), entry }));
-      this.#functions.delete(sbdf);
     }
   }
 
@@ -91,7 +96,6 @@ export class Claims {
       this.#attempt("unmap an ECAM window", () =>
         this.#unmap({ kind: "window", first: segment, last: segment, entry }),
       );
-      this.#windows.delete(segment);
     }
   }
 
@@ -130,14 +134,17 @@ export class Claims {
     this.#ledger.hold(entry);
   }
 
-  /** Refused or not, it is not counted as ours from then on. */
+  /** Refused or not, it is not counted as ours from then on; but where something is short it stays, for the next sync. */
   #unmap(claim: Held<Claim>): void {
     this.#ledger.leave(claim.entry);
     try {
       this.#giveUp(claim);
-    } finally {
-      this.#ledger.forget(claim.entry);
+    } catch (error) {
+      if (isShortage(error)) this.#ledger.hold(claim.entry);
+      else this.#forget(claim);
+      throw error;
     }
+    this.#forget(claim);
   }
 
   /** Take a part of what is claimed away: the whole of a claim, or it is replaced by the claims of what is left. */
@@ -148,8 +155,8 @@ export class Claims {
       this.#attempt(`unmap ${space} range`, () => {
         const parts = [part, ...difference([claim], [part])];
         const entries = parts.length === 1 ? [claim.entry] : this.#split({ kind: space, ...claim }, parts);
-        held.splice(held.indexOf(claim), 1);
-        for (const [i, left] of parts.slice(1).entries()) held.push({ ...left, entry: entries[i + 1] as number });
+        const split = parts.map((each, i) => ({ ...each, entry: entries[i] as number }));
+        held.splice(held.indexOf(claim), 1, ...split);
         this.#unmap({ kind: space, ...part, entry: entries[0] as number });
       });
     }
@@ -181,6 +188,17 @@ export class Claims {
     else this.#ranges[kind].push({ first, last, entry });
   }
 
+  #forget({ kind, first, entry }: Held<Claim>): void {
+    this.#ledger.forget(entry);
+    if (kind === "function") this.#functions.delete(first as Sbdf);
+    else if (kind === "window") this.#windows.delete(first);
+    else {
+      const ranges = this.#ranges[kind];
+      const at = ranges.findIndex((held) => held.entry === entry);
+      if (at >= 0) ranges.splice(at, 1);
+    }
+  }
+
   /**
    * No two of the same: a process that died as it split a claim left the whole and some of its parts, of which the whole
    * stays. Where they overlap otherwise something has written into the file, and only one is believed.
@@ -201,11 +219,11 @@ export class Claims {
     const { state, kind, entry } = claim;
     if (state === "held") return true;
     if (state === "leaving") {
-      this.#attempt("let go of what a process before this one was letting go of", () => this.#unmap(claim), isGone);
+      this.#settle("let go of what a process before this one was letting go of", () => this.#unmap(claim), isGone);
       return false;
     }
     // A window is told again in any case. Of the others exactly this was asked for: who has it already is this server.
-    const asked = kind === "window" || this.#attempt("claim again", () => this.#ask(claim), isTaken);
+    const asked = kind === "window" || this.#settle("claim again", () => this.#ask(claim), isTaken);
     if (asked) this.#ledger.hold(entry);
     else this.#ledger.forget(entry);
     return asked;
@@ -222,14 +240,25 @@ export class Claims {
     else this.#host.unmapRange(kind, first, last);
   }
 
-  /** `expected`: an error that says that it is so already. */
-  #attempt(what: string, act: () => void, expected = (_error: unknown): boolean => false): boolean {
+  #attempt(what: string, act: () => void): boolean {
+    try {
+      act();
+      return true;
+    } catch (error) {
+      this.#refused(what, error);
+      return false;
+    }
+  }
+
+  /** `expected`: an error that says that it is so already. Where something is short nothing is settled, and it throws. */
+  #settle(what: string, act: () => void, expected: (error: unknown) => boolean): boolean {
     try {
       act();
       return true;
     } catch (error) {
       if (expected(error)) return true;
-      this.#host.refused(what, error);
+      if (isShortage(error)) throw error;
+      this.#refused(what, error);
       return false;
     }
   }

@@ -18,8 +18,8 @@ import { msixName } from "./capabilities/interrupts.js";
 import type { MsiShape, MsixShape, PlacedCapability } from "./capability.js";
 import type { Msi, Sending } from "./define.js";
 
-/** Send: 64-bit address in two int32 halves, data as int32. */
-export type SendMessage = (addressHi: number, addressLo: number, data: number) => void;
+/** Send: 64-bit address in two int32 halves, data as int32. False: not now, it is to wait. */
+export type SendMessage = (addressHi: number, addressLo: number, data: number) => boolean;
 
 /** Hidden pending bits of an MSI capability that has none of its own, in bytes. */
 export const MESSAGE_STATE_BYTES = 4;
@@ -181,7 +181,7 @@ class MsiMechanism implements Mechanism {
     const spare = this.vectors - 1;
     for (let vector = 0; vector < 32; vector += 1) {
       if ((ready & (1 << vector)) === 0) continue;
-      send(hi, lo, (data & ~spare) | (vector & spare));
+      if (!send(hi, lo, (data & ~spare) | (vector & spare))) return;
       arena.settle(this.#pending, (arena.i32[this.#pending] as number) & ~(1 << vector));
     }
   }
@@ -255,7 +255,7 @@ class MsixMechanism implements Mechanism {
         if ((pending & (1 << bit)) === 0) continue;
         if (this.#entryMasked(first + bit)) continue;
         const entry = this.#table + (first + bit) * MSIX.entrySize;
-        send(arena.load(entry + 4, 4), arena.load(entry, 4), arena.load(entry + 8, 4));
+        if (!send(arena.load(entry + 4, 4), arena.load(entry, 4), arena.load(entry + 8, 4))) return;
         arena.settle(word, (arena.i32[word] as number) & ~(1 << bit));
       }
     }

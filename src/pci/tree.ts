@@ -7,6 +7,7 @@
 
 import { hex } from "../base/hex.js";
 import type { Sbdf } from "../base/ids.js";
+import { isShortage } from "../base/shortage.js";
 import { Access } from "../bus/access.js";
 import {
   AddressMap,
@@ -27,6 +28,7 @@ import { Notices } from "./notices.js";
 import { number, wireOf } from "./numbering.js";
 import type { FunctionPlan, TreePlan } from "./plan.js";
 import type { DeviceRights, PciHost } from "./rights.js";
+import { SecondTry } from "./second-try.js";
 import { configDescription } from "./windows.js";
 
 // The compiler knows a constant of this file; a property of one that is imported it looks up, in every access.
@@ -45,6 +47,10 @@ export class PciTree {
   readonly #windows: HostRegions;
   readonly #notices = new Notices();
   readonly #changes: Changes = { functions: true, decode: true, intx: true, messages: true };
+  readonly #secondTry = new SecondTry(() => {
+    this.#changed();
+    this.flush();
+  });
   readonly #arena: Arena;
   #hasTimers: readonly PciFunction[] = [];
   #hasMessages: readonly PciFunction[] = [];
@@ -75,7 +81,7 @@ export class PciTree {
     for (const fn of functions) fn.checkIsolation();
     this.#hasTimers = functions.filter((fn) => (fn.plan.device.timers ?? []).length > 0 && !fn.state.quarantined);
     this.#hasMessages = functions.filter((fn) => fn.messages.present);
-    for (const what of ["functions", "decode", "intx", "messages"] as const) this.#changes[what] = true;
+    this.#changed();
     this.#number();
   }
 
@@ -95,11 +101,8 @@ export class PciTree {
   /** From now on `flush` tells this hypervisor. */
   connect(host: PciHost): void {
     this.#host = host;
-    this.#claims = new Claims(host, this.#arena.ledger);
-    this.#changes.functions = true;
-    this.#changes.decode = true;
-    this.#changes.intx = true;
-    this.#changes.messages = true;
+    this.#claims = new Claims(host, this.#arena.ledger, this.#refused);
+    this.#changed();
   }
 
   /** Before connect(): what the hypervisor has for the lines is not known, so each is told whatever it is. */
@@ -222,8 +225,18 @@ export class PciTree {
 
   /** Let go of the process's timers. */
   detach(): void {
+    this.#secondTry.stop();
     for (const fn of this.functions) fn.timers.detach();
   }
+
+  #changed(): void {
+    for (const what of ["functions", "decode", "intx", "messages"] as const) this.#changes[what] = true;
+  }
+
+  readonly #refused = (what: string, error: unknown): void => {
+    this.#host?.refused(what, error);
+    if (isShortage(error)) this.#secondTry.later();
+  };
 
   #syncFunctions(): void {
     this.#changes.functions = false;
@@ -282,13 +295,15 @@ export class PciTree {
     for (let i = 0; i < this.#hasMessages.length; i += 1) (this.#hasMessages[i] as PciFunction).deliver(this.#send);
   }
 
-  /** One that the hypervisor refuses is lost, as on a bus where nobody is at the address. */
-  readonly #send = (hi: number, lo: number, data: number): void => {
+  /** One for which something is short waits. One that is refused otherwise is lost, as where nobody is at the address. */
+  readonly #send = (hi: number, lo: number, data: number): boolean => {
     try {
       this.#host?.sendMessage(hi, lo, data);
     } catch (error) {
-      this.#host?.refused("send a message-signalled interrupt", error);
+      this.#refused("send a message-signalled interrupt", error);
+      return !isShortage(error);
     }
+    return true;
   };
 }
 

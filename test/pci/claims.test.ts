@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** Claims as a process finds them in the ledger of one that died, or of one that something has written into. */
 
+import { IoreqdError } from "../../src/base/errors.js";
 import { formatSbdf, sbdf } from "../../src/base/ids.js";
 import type { Interval } from "../../src/bus/address-map.js";
 import { Claims } from "../../src/pci/claims.js";
@@ -21,7 +22,6 @@ function found(...ranges: readonly Interval[]) {
     mapFunction: (at) => asked.push(`claim ${formatSbdf(at)}`),
     mapRange: (_space, first, last) => asked.push(`map ${range({ first, last })}`),
     unmapRange: (_space, first, last) => asked.push(`unmap ${range({ first, last })}`),
-    refused: (what, error) => refused.push(`${what}: ${String(error)}`),
   } satisfies Partial<PciHost> as unknown as PciHost;
   const ledger = new Ledger(words, 0);
   const inLedger = (): string[] =>
@@ -29,7 +29,8 @@ function found(...ranges: readonly Interval[]) {
       .claims()
       .toSorted((a, b) => a.first - b.first)
       .map(range);
-  return { claims: new Claims(host, ledger), asked, refused, inLedger };
+  const claims = new Claims(host, ledger, (what, error) => refused.push(`${what}: ${String(error)}`));
+  return { claims, asked, refused, inLedger };
 }
 
 test("of a claim that was being split the whole is believed, and its parts are forgotten", () => {
@@ -83,3 +84,20 @@ test("who claims functions asks before whether they are taken, and again after: 
   claims.addFunctions([at], [at]);
   expect(asked).toEqual(["free ?", "free ?"]);
 });
+
+test.each(["asked", "leaving"] as const)(
+  "what a process before this one left %s is not settled while something is short: it stands there for the next",
+  (state) => {
+    const range = { first: 0x1000, last: 0x1fff };
+    const short = (): never => {
+      throw new IoreqdError("XEN_CALL_FAILED", "no memory", { errno: "ENOMEM" });
+    };
+    const words = new Int32Array((LEDGER_ENTRIES + 1) * LEDGER_ENTRY_WORDS);
+    const before = new Ledger(words, 0);
+    const entry = before.ask({ kind: "mmio", ...range });
+    if (state === "leaving") before.leave(entry);
+    const host = { mapRange: short, unmapRange: short } satisfies Partial<PciHost> as unknown as PciHost;
+    expect(() => new Claims(host, new Ledger(words, 0), () => {})).toThrow("no memory");
+    expect(new Ledger(words, 0).claims()).toMatchObject([range]);
+  },
+);

@@ -5,6 +5,7 @@
  * requests as Xen would post them.
  */
 
+import { IoreqdError } from "../../src/base/errors.js";
 import { formatSbdf, type Sbdf, sbdf } from "../../src/base/ids.js";
 import type { GuestMemory } from "../../src/ioreq/bus.js";
 import { Counters } from "../../src/ioreq/counters.js";
@@ -59,8 +60,8 @@ export class Machine {
   rangesLeft = 256;
   /** What devices said of the guest. */
   readonly said: string[] = [];
-  /** What the host is to refuse; of the claims of functions. */
-  refuse: (what: string) => boolean = () => false;
+  /** What the host is to refuse of what it is asked: the errno, or null. */
+  refuse: (what: string) => "EINVAL" | "ENOMEM" | null = () => null;
   /** Functions whose backends were closed. */
   readonly released: string[] = [];
   /** Bytes that devices sent to their chardev. */
@@ -130,24 +131,24 @@ export class Machine {
     return {
       refuseTaken: () => {},
       mapFunction: (at) => this.#ask(`claim ${formatSbdf(at)}`),
-      unmapFunction: (at) => this.asked.push(`give up ${formatSbdf(at)}`),
+      unmapFunction: (at) => this.#ask(`give up ${formatSbdf(at)}`),
       mapRange: (space, first, last) => {
         if (this.rangesLeft === 0) throw new Error("no range is left");
+        this.#ask(`map ${space} ${hexes(first)}-${hexes(last)}`);
         this.rangesLeft -= 1;
-        this.asked.push(`map ${space} ${hexes(first)}-${hexes(last)}`);
       },
       unmapRange: (space, first, last) => {
+        this.#ask(`unmap ${space} ${hexes(first)}-${hexes(last)}`);
         this.rangesLeft += 1;
-        this.asked.push(`unmap ${space} ${hexes(first)}-${hexes(last)}`);
       },
       mapWindow: (segment, { base, firstBus, buses }) =>
-        this.asked.push(`window ${segment} at ${hexes(base)} buses ${firstBus}-${firstBus + buses - 1}`),
-      unmapWindow: (segment) => this.asked.push(`no window ${segment}`),
+        this.#ask(`window ${segment} at ${hexes(base)} buses ${firstBus}-${firstBus + buses - 1}`),
+      unmapWindow: (segment) => this.#ask(`no window ${segment}`),
       setIntx: (device, pin, asserted) =>
-        this.asked.push(`intx ${device.toString(16)}.${"ABCD"[pin]} ${asserted ? "raise" : "lower"}`),
+        this.#ask(`intx ${device.toString(16)}.${"ABCD"[pin]} ${asserted ? "raise" : "lower"}`),
       sendMessage: (hi, lo, data) => {
         const address = (BigInt(hi >>> 0) << 32n) | BigInt(lo >>> 0);
-        this.asked.push(`msi 0x${address.toString(16)} ${hexes(data >>> 0)}`);
+        this.#ask(`msi 0x${address.toString(16)} ${hexes(data >>> 0)}`);
       },
       noticed: (what, fields) => this.said.push(`${what}: ${Object.values(fields).join(" ")}`),
       refused: (what, error) => this.said.push(`${what}: ${String(error)}`),
@@ -155,7 +156,8 @@ export class Machine {
   }
 
   #ask(what: string): void {
-    if (this.refuse(what)) throw new Error(`${what}: refused by the test`);
+    const errno = this.refuse(what);
+    if (errno !== null) throw new IoreqdError("XEN_CALL_FAILED", `${what}: ${errno} by the test`, { errno });
     this.asked.push(what);
   }
 
