@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+import { IoreqdError } from "../../src/base/errors.js";
 import { Teardown } from "../../src/base/teardown.js";
 
 test("steps are undone newest first, and only once", () => {
@@ -34,4 +35,19 @@ test("a step may defer another: that one runs next", () => {
   });
   down.close(() => {});
   expect(undone).toEqual(["second", "late", "first"]);
+});
+
+test.each([
+  ["once", 1, [], 2],
+  ["always", Number.POSITIVE_INFINITY, ["ENOMEM"], 6],
+])("a step that fails %s for want of memory is tried again", (_often, failures, told, tries) => {
+  let tried = 0;
+  const failed: unknown[] = [];
+  const down = new Teardown();
+  down.defer("the only one", () => {
+    tried += 1;
+    if (tried <= failures) throw new IoreqdError("XEN_CALL_FAILED", "no memory", { errno: "ENOMEM" });
+  });
+  down.close((_what, error) => failed.push((error as IoreqdError).details["errno"]));
+  expect([tried, failed]).toEqual([tries, told]);
 });
