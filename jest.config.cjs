@@ -3,6 +3,6 @@
 module.exports = {
   roots: ["<rootDir>/dist/test"],
   testMatch: ["**/*.test.js"],
-  testTimeout: 30_000,
+  testTimeout: 60_000,
   maxWorkers: 2,
 };

@@ -6,7 +6,7 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -16,6 +16,7 @@ import { GuestRun } from "../../src/sim/guest-run.js";
 import { SIM_DOMID, SimHost } from "../../src/sim/host.js";
 import { SimXenstored } from "../../src/sim/xenstored.js";
 import { PROGRAM } from "../support/ioreqd.js";
+import { processesOf } from "../support/processes.js";
 import { devices, GO_ON, GUEST } from "./walking-guest.js";
 
 /** Of the environment: what steps.ts does, and the file that says that the domain is destroyed. */
@@ -239,22 +240,11 @@ class Walk {
     const keys = Object.keys(this.#store.values(`/local/domain/0/device-model/${SIM_DOMID}`)).filter(
       (key) => this.#host.domainDestroyed || !/ioreqd\/device\/\d+$/.test(key),
     );
-    const processes = readdirSync("/proc").filter(
-      (pid) => /^\d+$/.test(pid) && environmentOf(pid).includes(this.#directory),
-    );
-    return [...numbers, ...files, ...keys, ...processes.map((pid) => `process ${pid}`)];
+    return [...numbers, ...files, ...keys, ...processesOf(this.#directory).map((pid) => `process ${pid}`)];
   }
 }
 
 const entriesOf = (path: string): string[] => (statSync(path).isDirectory() ? readdirSync(path) : []);
-
-function environmentOf(pid: string): string {
-  try {
-    return readFileSync(`/proc/${pid}/environ`, "utf8");
-  } catch {
-    return ""; // it has ended
-  }
-}
 
 /** Walk this way; `step` is what steps.ts does. */
 export async function walk(way: Way, step: string): Promise<Walked> {

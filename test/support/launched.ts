@@ -8,6 +8,7 @@ import { PACKAGE_ROOT } from "../../src/base/place.js";
 import { SIM_DOMID, SimHost } from "../../src/sim/host.js";
 import { SimXenstored } from "../../src/sim/xenstored.js";
 import { type Finished, PROGRAM, withDirectory } from "./ioreqd.js";
+import { endProcessesOf } from "./processes.js";
 
 export const DEVICE_MODEL = join(PACKAGE_ROOT, "bin", "ioreqd-dm");
 export const NODE = `/local/domain/0/device-model/${SIM_DOMID}/ioreqd`;
@@ -162,18 +163,9 @@ export function withLaunched(act: (launched: Launched) => Promise<void>): Promis
     try {
       await act(new Launched(directory, host, store));
     } finally {
-      const pid = Number(store.read(`${NODE}/pid`));
-      if (pid > 0) killQuietly(pid);
+      await endProcessesOf(directory);
       store.close();
       host.close();
     }
   });
-}
-
-function killQuietly(pid: number): void {
-  try {
-    process.kill(pid, "SIGKILL");
-  } catch {
-    // it has ended
-  }
 }
