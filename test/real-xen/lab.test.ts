@@ -3,13 +3,16 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
+import { type DebianRelease, RELEASES } from "./lab/debian.js";
 import { Dom0 } from "./lab/dom0.js";
 import { failureSummary } from "./lab/failures.js";
 import { labFiles, programOf } from "./lab/lab-files.js";
+import { guestLines } from "./lab/qemu.js";
+import { suiteGroups } from "./lab/suites.js";
 
 let scratch: string;
 let directory: string;
@@ -124,6 +127,46 @@ async function eventually<T>(attempt: () => Promise<T>): Promise<T> {
 test("what failed is said again at the end: suite, test, what was expected and what came, without the stack", () => {
   const why =
     "\u001b[31mexpect(received).toBe(expected)\u001b[39m\n\nExpected: 1\nReceived: 2\n    at Object.<anonymous> (x.js:1:1)";
-  const summary = failureSummary([{ file: "/dist/test/real-xen/xl.xen.js", failures: [{ test: "by hand", why }] }]);
+  const summary = failureSummary([
+    { file: "/dist/test/real-xen/xl.xen.js", passed: 2, failures: [{ test: "by hand", why }] },
+  ]);
   expect(summary).toBe("FAIL xl: by hand\n     expect(received).toBe(expected)\n     Expected: 1\n     Received: 2");
+});
+
+describe("suites are shared among labs in groups", () => {
+  const names = (groups: readonly string[][]) => groups.map((group) => group.map((file) => path.basename(file)));
+
+  test("each suite is in one, and those that use the same guest are in one together", () => {
+    const suites = readdirSync(__dirname).filter((name) => name.endsWith(".xen.js"));
+    const groups = names(suiteGroups());
+    expect(groups.flat().sort()).toEqual(suites.sort());
+    const shares = (name: string) => /\bmachine\)?\(dom0\)/.test(readFileSync(path.join(__dirname, name), "utf8"));
+    expect(groups.filter((group) => group.some(shares)).map((group) => group.every(shares))).toEqual([true]);
+  });
+
+  test("a pattern leaves out the others", () => {
+    expect(names(suiteGroups("(xl|boot|bridges)\\.xen"))).toEqual([["bridges.xen.js"], ["xl.xen.js"], ["boot.xen.js"]]);
+  });
+
+  test.each(["nobody", "("])("a pattern that finds none is refused: %s", (only) => {
+    expect(() => suiteGroups(only)).toThrow(expect.objectContaining({ code: "LAB_OPTION_INVALID" }) as Error);
+  });
+});
+
+describe("guests have shadow paging where QEMU answers reads of CR2 wrongly with nested paging", () => {
+  const [bookworm, trixie] = RELEASES as [DebianRelease, DebianRelease];
+
+  test.each([
+    ["7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)", ""],
+    ["9.0.2", ""],
+    ["9.1.0", "hap = 0\n"],
+    ["10.0.11 (Debian 1:10.0.11+ds-0+deb13u1)", "hap = 0\n"],
+  ])("%s", (version, lines) => {
+    expect(guestLines(version, bookworm)).toBe(lines);
+  });
+
+  test("and where Xen has none that is refused, with what to do", () => {
+    expect(guestLines("7.2.22", trixie)).toBe("");
+    expect(() => guestLines("10.0.11", trixie)).toThrow("under QEMU 10.0.11 guests need shadow paging");
+  });
 });

@@ -98,7 +98,7 @@ describe("an xl create that can't work fails with ioreqd-dm's message, and leave
     ],
     ["a slot that QEMU's disk has", withDevices("bad", ["edu,addr=8.0"]), "would shadow it"],
   ])("%s", async (_what, config, message) => {
-    const text = xlConfig({ name: "bad", ...config }, dom0.guestCpu);
+    const text = xlConfig({ name: "bad", ...config }, dom0);
     await dom0.sh(`cat > /var/tmp/bad.cfg << 'END'\n${text}\nEND`);
     const before = await whatRuns();
     const { status, stderr, stdout } = await dom0.sh("xl create /var/tmp/bad.cfg", { check: false });

@@ -2,7 +2,16 @@
 /** Starts a lab: its directory, its keeper, and dom0 up to the point where xl works. */
 
 import { spawn } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
@@ -10,8 +19,15 @@ import { IoreqdError } from "../../../src/base/errors.js";
 import { Dom0 } from "./dom0.js";
 import type { Dom0Image } from "./dom0-image.js";
 import { collectLogs } from "./evidence.js";
-import { CURRENT_LAB, labFiles, programOf } from "./lab-files.js";
+import { CURRENT_LABS, labFiles, programOf } from "./lab-files.js";
 import { qemuArguments } from "./qemu.js";
+
+export interface Machine {
+  readonly image: Dom0Image;
+  readonly dom0Cpus: number;
+  /** For the xl config of every guest. */
+  readonly guestLines: string;
+}
 
 export interface Lab {
   readonly dom0: Dom0;
@@ -26,24 +42,15 @@ const KEEPER_MS = 20_000;
 const POLL_MS = 50;
 
 /** Boots, and waits for systemd to have started everything. `logs`: where the keeper leaves them. */
-export async function bootLab(
-  image: Dom0Image,
-  dom0Cpus: number,
-  logs: string,
-  step: (what: string) => void,
-): Promise<Lab> {
-  const other = await currentLab();
-  if (other !== null) {
-    other.close();
-    throw new IoreqdError("LAB_RUNS", "this clone has a lab already: --reuse it, or --stop it first");
-  }
-  step("booting Xen and dom0");
+export async function bootLab(machine: Machine, logs: string): Promise<Lab> {
+  const { image, dom0Cpus } = machine;
   const directory = mkdtempSync(path.join(os.tmpdir(), "ioreqd-lab-"));
   const files = labFiles(directory);
   for (const name of [files.consoles, files.transfer]) mkdirSync(name, { recursive: true });
   // For guests that boot without firmware.
   copyFileSync(image.vmlinuz, path.join(files.share, "vmlinuz"));
   writeFileSync(files.plan, JSON.stringify(qemuArguments(image, files, dom0Cpus)));
+  writeFileSync(files.guestLines, machine.guestLines);
   // A group of its own: Ctrl-C is for us, and we tell the keeper by closing its input.
   const keeper = spawn(process.execPath, [programOf("keeper.js"), directory, logs], {
     stdio: ["pipe", "inherit", "inherit"],
@@ -57,8 +64,8 @@ export async function bootLab(
   });
   const dom0 = await connectSoon(directory);
   // Also for one that is not to be kept: the shell is of use while suites run.
-  mkdirSync(path.dirname(CURRENT_LAB), { recursive: true });
-  writeFileSync(CURRENT_LAB, directory);
+  mkdirSync(path.dirname(CURRENT_LABS), { recursive: true });
+  appendFileSync(CURRENT_LABS, `${directory}\n`);
   const stop = async () => {
     await dom0.endLab();
     await ended;
@@ -69,7 +76,6 @@ export async function bootLab(
     await stop();
     throw error;
   }
-  step("dom0 is up");
   const keep = () => {
     keeper.stdin.end("keep\n");
     keeper.unref();
@@ -97,15 +103,28 @@ async function systemdUp(dom0: Dom0): Promise<void> {
   }
 }
 
-/** The lab that this clone runs, or null. */
+/** The labs that this clone runs. */
+export async function currentLabs(): Promise<Dom0[]> {
+  const known = existsSync(CURRENT_LABS) ? readFileSync(CURRENT_LABS, "utf8").trim().split("\n") : [];
+  const found = await Promise.all(known.map((directory) => Dom0.connect(directory).catch(() => null)));
+  const alive = found.filter((dom0) => dom0 !== null);
+  if (alive.length === 0) rmSync(CURRENT_LABS, { force: true });
+  return alive;
+}
+
+/** The first of them, or null. */
 export async function currentLab(): Promise<Dom0 | null> {
-  if (!existsSync(CURRENT_LAB)) return null;
-  try {
-    return await Dom0.connect(readFileSync(CURRENT_LAB, "utf8"));
-  } catch {
-    rmSync(CURRENT_LAB, { force: true });
-    return null;
-  }
+  const [first = null, ...others] = await currentLabs();
+  for (const other of others) other.close();
+  return first;
+}
+
+/** Throws LAB_RUNS when this clone has one. */
+export async function refuseSecond(): Promise<void> {
+  const other = await currentLab();
+  if (other === null) return;
+  other.close();
+  throw new IoreqdError("LAB_RUNS", "this clone has a lab already: --reuse it, or --stop it first");
 }
 
 /** The lab that this clone runs, without the guests and daemons of an earlier run. Throws LAB_GONE. */

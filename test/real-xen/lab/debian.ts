@@ -8,6 +8,8 @@ export interface DebianRelease {
   /** The hypervisor alone: it is taken out of its package, not installed. */
   readonly hypervisor: string;
   readonly dom0Packages: readonly string[];
+  /** Whether its Xen can do without nested paging. */
+  readonly shadowPaging: boolean;
 }
 
 const DOM0_PACKAGES = [
@@ -21,12 +23,14 @@ export const RELEASES: readonly DebianRelease[] = [
     codename: "bookworm",
     hypervisor: "xen-hypervisor-4.17-amd64",
     dom0Packages: [...DOM0_PACKAGES, "xen-utils-4.17"],
+    shadowPaging: true,
   },
   {
     version: "13",
     codename: "trixie",
     hypervisor: "xen-hypervisor-4.20-amd64",
     dom0Packages: [...DOM0_PACKAGES, "xen-utils-4.20"],
+    shadowPaging: false,
   },
 ];
 

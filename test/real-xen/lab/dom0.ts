@@ -75,6 +75,11 @@ export class Dom0 {
     return Number(plan[plan.indexOf("-smp") + 1]) - 1;
   }
 
+  /** For the xl config of every guest. */
+  get guestLines(): string {
+    return readFileSync(this.files.guestLines, "utf8");
+  }
+
   async endGuests(): Promise<void> {
     const all = "xl list | awk 'NR > 1 && $2 > 0 { print $2 }'";
     await this.sh(`for domid in $(${all}); do xl destroy $domid; done`, { check: false });

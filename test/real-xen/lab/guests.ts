@@ -36,19 +36,19 @@ const LOOK_MS = 10_000;
 const DEAD_LOOKS = 3;
 const MOST_TRIES = 5;
 
-/** The text of the guest's config for xl. `cpu`: the processor that guests have. */
-export function xlConfig(config: GuestConfig, cpu: number): string {
+/** The text of the guest's config for xl, in this lab. */
+export function xlConfig(config: GuestConfig, { guestCpu, guestLines }: Dom0): string {
   const { name, vcpus = 1, memoryMb = 256, lines = [] } = config;
   return [
     ...[`name = "${name}"`, `memory = ${memoryMb}`, `vcpus = ${vcpus}`],
     // A processor that runs dom0 and HVM guests in turn ends every second guest with a triple fault under TCG.
-    `cpus = "${cpu}"`,
+    `cpus = "${guestCpu}"`,
     // Under TCG Xen must not intercept RDTSC: see docs/real-xen.md.
     'tsc_mode = "native"',
     ...['on_poweroff = "destroy"', 'on_reboot = "destroy"', 'on_crash = "preserve"'],
     ...(config.pvh === undefined ? hvm(config) : pvh(config.pvh)),
     ...lines,
-    "",
+    guestLines,
   ].join("\n");
 }
 
@@ -89,7 +89,7 @@ export class Guest {
 
   static async create(dom0: Dom0, config: GuestConfig): Promise<Guest> {
     const place = `/var/tmp/${config.name}.cfg`;
-    await dom0.sh(`printf %s ${quote(xlConfig(config, dom0.guestCpu))} > ${quote(place)}`);
+    await dom0.sh(`printf %s ${quote(xlConfig(config, dom0))} > ${quote(place)}`);
     const log = consoleLog(dom0, config.name);
     const before = existsSync(log) ? readFileSync(log).length : 0;
     await dom0.sh(`xl create ${config.paused ? "-p " : ""}${quote(place)}`, { timeoutMs: BOOT_MS });

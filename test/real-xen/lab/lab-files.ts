@@ -12,8 +12,8 @@ export const LAB_SOURCES = path.join(ROOT, "test/real-xen/lab");
 export const GUEST_SOURCES = path.join(ROOT, "test/real-xen/guest");
 export const LOGS = path.join(ROOT, "build/real-xen-logs");
 
-/** Names the directory of the lab that this clone runs. */
-export const CURRENT_LAB = path.join(ROOT, "build/real-xen-lab");
+/** Names the directories of the labs that this clone runs, a line each. */
+export const CURRENT_LABS = path.join(ROOT, "build/real-xen-lab");
 
 export function cacheDirectory(): string {
   const cache = process.env["XDG_CACHE_HOME"] ?? path.join(os.homedir(), ".cache");
@@ -27,12 +27,14 @@ export function labFiles(directory: string) {
     directory,
     /** What the keeper was told to run: JSON. */
     plan: path.join(directory, "plan.json"),
+    /** What QEMU wants in the xl config of every guest. */
+    guestLines: path.join(directory, "guest-lines"),
     /** Where clients connect. */
     socket: path.join(directory, "lab.sock"),
     /** Between QEMU and the keeper. */
     port: path.join(directory, "port.sock"),
-    /** Files of the suites that failed in the last run: JSON. */
-    failed: path.join(directory, "failed.json"),
+    /** What came of the suites that were run last: JSON. */
+    results: path.join(directory, "results.json"),
     /** Seen in dom0 as /share. */
     share,
     log: path.join(share, "log"),

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 /** How QEMU is told to be a machine on which Xen boots. docs/real-xen.md says why each of these is as it is. */
 
+import { IoreqdError } from "../../../src/base/errors.js";
+import { command } from "./command.js";
+import type { DebianRelease } from "./debian.js";
 import type { Dom0Image } from "./dom0-image.js";
 import type { LabFiles } from "./lab-files.js";
 
@@ -35,4 +38,22 @@ export function qemuArguments(image: Dom0Image, files: LabFiles, dom0Cpus: numbe
     ...["-device", "virtio-serial-pci", "-device", "virtserialport,chardev=port,name=ioreqd.lab"],
     ...["-serial", `file:${files.serial}`],
   ];
+}
+
+/** Of the QEMU that the host has: "7.2.22 (Debian 1:7.2+dfsg-7+deb12u18+b3)". */
+export async function qemuVersion(): Promise<string> {
+  const said = (await command("qemu-system-x86_64", ["--version"])).toString();
+  return /version (.*)/.exec(said)?.[1] ?? "";
+}
+
+/**
+ * Lines of xl.cfg for every guest. From 9.1 on QEMU takes a guest's read of CR2 for one of CR0, which Xen answers with what
+ * it knows of CR2; with nested paging that is nothing. Throws LAB_QEMU_UNFIT where Xen has only that.
+ */
+export function guestLines(version: string, { codename, shadowPaging }: DebianRelease): string {
+  const [, major = "0", minor = "0"] = /^(\d+)\.(\d+)/.exec(version) ?? [];
+  if (Number(major) < 9 || (Number(major) === 9 && Number(minor) < 1)) return "";
+  if (shadowPaging) return "hap = 0\n";
+  const why = `under QEMU ${version} guests need shadow paging, which Xen of Debian ${codename} does not have`;
+  throw new IoreqdError("LAB_QEMU_UNFIT", `${why}: put a QEMU before 9.1 first in PATH`);
 }

@@ -11,24 +11,19 @@ import type {
   TestContext,
   TestResult,
 } from "@jest/reporters";
-import type { FailedSuite } from "./failures.js";
+import type { SuiteResult } from "./failures.js";
 import { labDirectory, labFiles } from "./lab-files.js";
 import { step } from "./progress.js";
 
 const MARKS: Readonly<Record<string, string>> = { passed: "ok  ", failed: "FAIL", pending: "skip" };
 
 export default class LabReporter implements Partial<Reporter> {
-  #failed = 0;
-  #passed = 0;
-
   constructor(readonly config: Config.GlobalConfig) {}
 
   onTestCaseResult(_test: Test, result: TestCaseResult): void {
     const seconds = ((result.duration ?? 0) / 1000).toFixed(1);
     step(`${MARKS[result.status] ?? result.status} ${result.fullName} (${seconds} s)`);
     for (const message of result.failureMessages) process.stderr.write(`${message}\n`);
-    if (result.status === "passed") this.#passed++;
-    if (result.status === "failed") this.#failed++;
   }
 
   onTestResult(_test: Test, result: TestResult): void {
@@ -37,16 +32,15 @@ export default class LabReporter implements Partial<Reporter> {
   }
 
   onRunComplete(_contexts: Set<TestContext>, { testResults }: AggregatedResult): void {
-    step(`${this.#passed} passed, ${this.#failed} failed`);
-    const failed = testResults.flatMap((suite): FailedSuite[] => {
+    const results = testResults.map((suite): SuiteResult => {
       const tests = suite.testResults.filter(({ status }) => status === "failed");
       const failures = tests.map(({ fullName, failureMessages }) => ({
         test: fullName,
         why: failureMessages.join("\n"),
       }));
       if (suite.testExecError) failures.push({ test: "(outside of its tests)", why: suite.failureMessage ?? "" });
-      return failures.length === 0 ? [] : [{ file: suite.testFilePath, failures }];
+      return { file: suite.testFilePath, passed: suite.numPassingTests, failures };
     });
-    writeFileSync(labFiles(labDirectory()).failed, JSON.stringify(failed));
+    writeFileSync(labFiles(labDirectory()).results, JSON.stringify(results));
   }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/** node dist/test/real-xen/lab/shell.js COMMAND…: a command in dom0 of the lab of this clone, with its exit status. */
+/** node dist/test/real-xen/lab/shell.js COMMAND…: a command in dom0 of this clone's (first) lab, with its exit status. */
 
 import { messageOf } from "../../../src/base/errors.js";
 import { currentLab } from "./boot.js";
