@@ -145,15 +145,17 @@ describe("by hand", () => {
     }));
 
   test("made before QEMU, it loses such a slot", async () => {
-    // ioreqd-dm would refuse: so a device model that serves by hand and then becomes QEMU.
+    // ioreqd-dm would refuse: so a device model that serves by hand and then becomes QEMU. libxl 4.20 runs it twice: at first
+    // without a domain, to ask for its options.
     const run = "ioreqd run --domid $XEN_DOMAIN_ID --device edu,addr=10.0 --state-dir /run/ioreqd-first";
     const properties = "-p Type=notify -p NotifyAccess=all -p RuntimeDirectory=ioreqd-first";
     const script = `#!/bin/sh
-systemd-run --quiet --unit ioreqd-first ${properties} ${run}
+[ -z "$XEN_DOMAIN_ID" ] || systemd-run --quiet --unit ioreqd-first ${properties} ${run}
 exec /usr/libexec/xen-qemu-system-i386 "$@"`;
     await dom0.sh(`cat > /var/tmp/first << 'END'\n${script}\nEND\nchmod +x /var/tmp/first`);
     const lines = ['device_model_override = "/var/tmp/first"'];
     await withPausedGuest({ name: "first-come", deviceModelArgs: qemu, lines }, async (guest) => {
+      expect((await dom0.sh("systemctl is-active ioreqd-first")).stdout).toBe("active\n");
       await guest.unpause();
       await guest.firmwareSays(qemus);
     });
