@@ -8,7 +8,6 @@ export class SecondTry {
   readonly #ask: () => void;
   #delayMs = FIRST_MS;
   #handle: NodeJS.Timeout | null = null;
-  #isShort = false;
 
   /** `ask` asks for all that is not as it should be, and calls `later` where something is short still. */
   constructor(ask: () => void) {
@@ -17,7 +16,6 @@ export class SecondTry {
 
   /** Something was short just now. */
   later(): void {
-    this.#isShort = true;
     this.#handle ??= setTimeout(() => this.#again(), this.#delayMs);
   }
 
@@ -28,9 +26,8 @@ export class SecondTry {
 
   #again(): void {
     this.#handle = null;
-    this.#isShort = false;
     this.#delayMs = Math.min(LONGEST_MS, this.#delayMs * 2);
     this.#ask();
-    if (!this.#isShort) this.#delayMs = FIRST_MS;
+    if (this.#handle === null) this.#delayMs = FIRST_MS;
   }
 }

@@ -2,32 +2,12 @@
 import { msi, msix } from "../../src/pci/capabilities/interrupts.js";
 import { powerManagement } from "../../src/pci/capabilities/power.js";
 import type { Capability } from "../../src/pci/capability.js";
-import { definePciDevice, type PciDevice } from "../../src/pci/define.js";
 import { DIR_READ } from "../../src/spec/xen-ioreq.js";
 import { Machine, MEMORY } from "../support/machine.js";
+import { message, PBA, program, sender, TABLE } from "./sender.js";
 
 const ALL = 0xffff_ffff;
 const COMMAND = 0x04;
-const TABLE = MEMORY + 0x1000;
-const PBA = MEMORY + 0x1800;
-
-/** Sends the message whose number is written to SEND; LINE pulls the pin. */
-const sender = (...capabilities: Capability[]): PciDevice =>
-  definePciDevice({
-    name: "sender",
-    ident: { vendor: 0x1234, device: 0x0002, classCode: 0x00ff00 },
-    intx: "A",
-    bars: { 0: { space: "mem32", size: 0x2000, regs: { SEND: { at: 0 }, LINE: { at: 4 }, FAIL: { at: 8 } } } },
-    capabilities,
-    attach({ bars: { 0: reg }, msi: messages, intx }) {
-      reg.SEND.onWrite((raw) => messages.send(raw));
-      reg.LINE.onWrite((raw) => (raw === 0 ? intx.lower() : intx.raise()));
-      reg.FAIL.onWrite((raw) => {
-        messages.send(raw);
-        throw new Error("as asked");
-      });
-    },
-  });
 
 const MSIX = msix({ vectors: 40, table: { bar: 0, at: 0x1000 }, pba: { bar: 0, at: 0x1800 } });
 
@@ -108,14 +88,6 @@ describe("MSI", () => {
 
 describe("MSI-X", () => {
   const CAP = 0x40;
-  const program = (machine: Machine, vector: number, control = 0): void => {
-    machine.write(TABLE + vector * 16, 0xfee0_0000 + vector * 0x1000);
-    machine.write(TABLE + vector * 16 + 4, 0);
-    machine.write(TABLE + vector * 16 + 8, 0x30 + vector);
-    machine.write(TABLE + vector * 16 + 12, control);
-  };
-  const message = (vector: number): string =>
-    `msi 0x${(0xfee0_0000 + vector * 0x1000).toString(16)} 0x${(0x30 + vector).toString(16)}`;
   const on = 0x8000;
   const allMasked = 0xc000;
 

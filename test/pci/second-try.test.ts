@@ -2,28 +2,14 @@
 /** Xen refuses what the host is short of for, a moment long or longer. */
 
 import { msi, msix } from "../../src/pci/capabilities/interrupts.js";
-import { definePciDevice } from "../../src/pci/define.js";
 import { SecondTry } from "../../src/pci/second-try.js";
 import { Machine, MEMORY } from "../support/machine.js";
+import { message, PBA, program, sender } from "./sender.js";
 
 beforeEach(() => jest.useFakeTimers());
 afterEach(() => jest.useRealTimers());
 
 const MSI_X = 0x40;
-const TABLE = MEMORY + 0x1000;
-
-/** Sends the message whose number is written to SEND; LINE pulls the pin. */
-const sender = definePciDevice({
-  name: "sender",
-  ident: { vendor: 0x1234, device: 0x0002, classCode: 0x00ff00 },
-  intx: "A",
-  bars: { 0: { space: "mem32", size: 0x2000, regs: { SEND: { at: 0 }, LINE: { at: 4 } } } },
-  capabilities: [msix({ vectors: 4, table: { bar: 0, at: 0x1000 }, pba: { bar: 0, at: 0x1800 } }), msi({ vectors: 4 })],
-  attach({ bars: { 0: reg }, msi: messages, intx }) {
-    reg.SEND.onWrite((raw) => messages.send(raw));
-    reg.LINE.onWrite((raw) => (raw === 0 ? intx.lower() : intx.raise()));
-  },
-});
 
 const onlyFor =
   (prefix: string, errno: "EINVAL" | "ENOMEM") =>
@@ -31,18 +17,18 @@ const onlyFor =
     what.startsWith(prefix) ? errno : null;
 
 function started(): Machine {
-  const machine = new Machine([sender]);
+  const places = { table: { bar: 0, at: 0x1000 }, pba: { bar: 0, at: 0x1800 } } as const;
+  const machine = new Machine([sender(msix({ vectors: 4, ...places }), msi({ vectors: 4 }))]);
   machine.place();
   return machine;
 }
 
+/** Enable MSI-X with two vectors; what asks for each of them. */
 function messages(machine: Machine): string[] {
   machine.configWrite(0, MSI_X + 2, 0x8000, 2);
   return [0, 1].map((vector) => {
-    machine.write(TABLE + vector * 16, 0xfee0_0000);
-    machine.write(TABLE + vector * 16 + 8, 0x30 + vector);
-    machine.write(TABLE + vector * 16 + 12, 0);
-    return `msi 0xfee00000 0x${(0x30 + vector).toString(16)}`;
+    program(machine, vector);
+    return message(vector);
   });
 }
 
@@ -55,11 +41,11 @@ test("messages wait where the guest can see them, and each goes once, in their o
   machine.write(MEMORY, 0);
   jest.advanceTimersByTime(15);
   expect(machine.asked).toEqual([]);
-  expect(machine.read(MEMORY + 0x1800)).toBe(0b11);
+  expect(machine.read(PBA)).toBe(0b11);
   machine.refuse = () => null;
   jest.advanceTimersByTime(20);
   expect(machine.asked).toEqual([first, second]);
-  expect(machine.read(MEMORY + 0x1800)).toBe(0);
+  expect(machine.read(PBA)).toBe(0);
   jest.advanceTimersByTime(1_000_000);
   expect(machine.asked).toHaveLength(2);
 });
@@ -86,7 +72,7 @@ test("a message that is refused for another reason is lost, as where nobody is a
   machine.refuse = () => null;
   jest.advanceTimersByTime(1_000_000);
   expect(machine.asked).toEqual([]);
-  expect(machine.read(MEMORY + 0x1800)).toBe(0);
+  expect(machine.read(PBA)).toBe(0);
 });
 
 test("a line is told as it is by then, and not what it was in between", () => {

@@ -25,10 +25,11 @@ const ORDER = ["interrupts devices guest-suite bridges reload takeover", "xl", "
  * is none.
  */
 export function suiteGroups(only = ""): string[][] {
+  const pattern = matcher(only);
   const files = readdirSync(SUITES)
     .filter((name) => name.endsWith(".xen.js"))
     .map((name) => path.join(SUITES, name));
-  const wanted = files.filter((file) => matcher(only).test(file));
+  const wanted = files.filter((file) => pattern.test(file));
   if (wanted.length === 0) throw new IoreqdError("LAB_OPTION_INVALID", `--only ${only}: no file of a suite matches`);
   const ordered = ORDER.map((line) => line.split(" ").map((name) => path.join(SUITES, `${name}.xen.js`)));
   const others = files.filter((file) => !ordered.flat().includes(file)).map((file) => [file]);
