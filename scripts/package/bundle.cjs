@@ -19,7 +19,8 @@ const DOORS = ["index.js", "sim/vcpu-worker.js", "sim/guests/demo.js", "sim/gues
 /** `code`: dist/src, as it was compiled. `to`: that of the package. `target`: the Node.js that runs it, "node24.21.0". */
 function bundle(code, to, target) {
   const door = (name) => `get ${JSON.stringify(name)}() { return require("./${name}"); }`;
-  const contents = `module.exports = { get main() { return require("./cli/main.js").main; }, ${DOORS.map(door)} };`;
+  const own = ["get main() { return require('./cli/main.js').main; }", "compiled: require('./base/compiled.js')"];
+  const contents = `module.exports = { ${[...own, ...DOORS.map(door)]} };`;
   const main = path.join(to, "cli/main.js");
   esbuild.buildSync({
     stdin: { contents, resolveDir: code, sourcefile: "program.js" },

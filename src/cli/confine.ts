@@ -6,7 +6,6 @@
  * Source: xentoolcore.h, xentoolcore_restrict_all; Xen docs/designs/qemu-deprivilege.md, which gives each domain a uid, too.
  */
 
-import module from "node:module";
 import { IoreqdError, messageOf } from "../base/errors.js";
 import type { DomId } from "../base/ids.js";
 import type { XenHost } from "../xen/host.js";
@@ -23,8 +22,6 @@ export function confine(xen: XenHost, domid: DomId): void {
   if (process.getuid?.() !== 0) {
     throw new IoreqdError("CONFINE_FAILED", "--confine: only root can become another user; start it as root", { uid });
   }
-  // The next process starts in half the time with what Node.js has compiled, and as another user it can't be written.
-  (module as { flushCompileCache?: () => void }).flushCompileCache?.();
   xen.restrict(domid);
   try {
     process.setgroups?.([]);

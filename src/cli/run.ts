@@ -5,7 +5,7 @@
  */
 
 import { existsSync } from "node:fs";
-import nodeModule from "node:module";
+import { keepCompiled } from "../base/compiled.js";
 import { hasCode, IoreqdError, messageOf } from "../base/errors.js";
 import { isShortage } from "../base/shortage.js";
 import { isServerGone } from "../ioreq/server.js";
@@ -60,15 +60,6 @@ export async function run(flags: RunFlags, begun: (session: Session) => () => vo
 
 /** The guest waits, and what was missing may be there in a moment: whoever supervises us tries again. Source: sysexits.h, EX_TEMPFAIL. */
 const LATER = 75;
-
-/**
- * The program as Node.js has compiled it (bin/ioreqd) is written where the next process finds it, by Node.js 22.10 and later. It
- * would do so as this process ends, which one that is killed never sees, and one that has given up root may not.
- */
-function keepCompiled(): void {
-  const { flushCompileCache } = nodeModule as { flushCompileCache?: () => void };
-  flushCompileCache?.();
-}
 
 /** There is something to go on with, or to remove where the guest ended while no process served it. */
 function wasServed(flags: RunFlags): boolean {
