@@ -4,5 +4,6 @@ module.exports = {
   roots: ["<rootDir>/dist/test/real-xen"],
   testMatch: ["**/*.xen.js"],
   testTimeout: 600_000,
+  testSequencer: "<rootDir>/dist/test/real-xen/lab/sequencer.js",
   reporters: ["<rootDir>/dist/test/real-xen/lab/reporter.js"],
 };

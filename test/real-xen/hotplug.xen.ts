@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: MIT
 /** Hot-plug of PCI Express in a running Linux that has it in its own hands (`pcie_ports=native`). */
 
-import { bootGuest } from "./lab/boot-guest.js";
 import { Dom0 } from "./lab/dom0.js";
 import type { Guest } from "./lab/guests.js";
 import { labDirectory } from "./lab/lab-files.js";
-import { NATIVE_DISK } from "./lab/package.js";
-import { MACHINE_MS } from "./machine.js";
+import { MACHINE_MS, traveller } from "./machine.js";
 
 /** Half a minute each, ten seconds of it the guest's, which waits five behind each press of the button. */
-const TIMES = Number(process.env["IOREQD_HOTPLUG_TIMES"] ?? 3);
+const TIMES = Number(process.env["IOREQD_HOTPLUG_TIMES"] ?? 2);
 const ONCE_MS = 120_000;
 const DEVICE = "/sys/bus/pci/devices/0000:01:00.0";
 
@@ -18,17 +16,9 @@ let guest: Guest;
 
 beforeAll(async () => {
   dom0 = await Dom0.connect(labDirectory());
-  guest = await bootGuest(dom0, {
-    name: "plugged",
-    disk: NATIVE_DISK,
-    lines: ['device_model_override = "/usr/lib/ioreqd/bin/ioreqd-dm"'],
-    deviceModelArgs: ["-ioreqd", "pcie-root-port,id=port,addr=1c.0,slot=3"],
-  });
+  guest = await traveller(dom0);
 }, MACHINE_MS);
-afterAll(async () => {
-  await dom0?.sh("xl destroy plugged", { check: false });
-  dom0?.close();
-});
+afterAll(() => dom0?.close());
 
 const output = async (command: string): Promise<string> => (await guest.sh(command, ONCE_MS)).output;
 
@@ -59,13 +49,13 @@ test(
       await output(`until ls ${DEVICE}/tty/ttyS* > /dev/null 2>&1; do sleep 0.2; done`);
       const tty = /ttyS\d+/.exec(await output(`ls ${DEVICE}/tty`))?.[0];
       const { stdout: listed } = await dom0.sh(`ioreqd device list ${guest.domid}`);
-      const pty = /\/dev\/pts\/\d+/.exec(listed)?.[0];
+      const pty = /^.*\bline\b.* (\/dev\/pts\/\d+)/m.exec(listed)?.[1];
       const received = dom0.sh(`head -n 1 < ${pty}`, { timeoutMs: ONCE_MS });
       await output(`stty -F /dev/${tty} raw -echo && echo time ${time} > /dev/${tty}`);
       expect((await received).stdout).toBe(`time ${time}\n`);
       await dom0.sh(`ioreqd device remove ${guest.domid} line`, { timeoutMs: ONCE_MS });
       await output(`while [ -e ${DEVICE} ]; do sleep 0.2; done`);
-      await dom0.sh(`while ioreqd device list ${guest.domid} | grep pci-serial; do sleep 0.5; done`, {
+      await dom0.sh(`while ioreqd device list ${guest.domid} | grep -w line; do sleep 0.5; done`, {
         timeoutMs: ONCE_MS,
       });
     }

@@ -12,7 +12,7 @@ import { Dom0 } from "./lab/dom0.js";
 import { failureSummary } from "./lab/failures.js";
 import { labFiles, programOf } from "./lab/lab-files.js";
 import { guestLines } from "./lab/qemu.js";
-import { suiteGroups } from "./lab/suites.js";
+import { inOrder, suiteGroups } from "./lab/suites.js";
 
 let scratch: string;
 let directory: string;
@@ -54,6 +54,16 @@ test("a command that fails rejects with what it said", async () => {
   await expect(dom0.sh("echo no such thing >&2; false")).rejects.toMatchObject({
     code: "LAB_COMMAND_FAILED",
     message: expect.stringContaining("no such thing"),
+  });
+});
+
+test("a file is written to without a shell of dom0, and a place that is not there rejects", async () => {
+  const file = path.join(scratch, "written");
+  await dom0.write(file, "it's a $line\n");
+  expect(readFileSync(file, "utf8")).toBe("it's a $line\n");
+  await expect(dom0.write(path.join(scratch, "nowhere/file"), "")).rejects.toMatchObject({
+    code: "LAB_COMMAND_FAILED",
+    message: expect.stringContaining("nowhere/file"),
   });
 });
 
@@ -140,8 +150,20 @@ describe("suites are shared among labs in groups", () => {
     const suites = readdirSync(__dirname).filter((name) => name.endsWith(".xen.js"));
     const groups = names(suiteGroups());
     expect(groups.flat().sort()).toEqual(suites.sort());
-    const shares = (name: string) => /\bmachine\)?\(dom0\)/.test(readFileSync(path.join(__dirname, name), "utf8"));
-    expect(groups.filter((group) => group.some(shares)).map((group) => group.every(shares))).toEqual([true]);
+    for (const guest of ["machine", "traveller"]) {
+      const call = new RegExp(`\\b${guest}\\)?\\(dom0\\)`);
+      const shares = (name: string) => call.test(readFileSync(path.join(__dirname, name), "utf8"));
+      expect(groups.filter((group) => group.some(shares)).map((group) => group.every(shares))).toEqual([true]);
+    }
+  });
+
+  test("those of a group run in its order, whatever jest knows of them", () => {
+    const paths = ["takeover", "interrupts", "reload"].map((name) => ({ path: `/somewhere/${name}.xen.js` }));
+    expect(inOrder(paths).map(({ path: file }) => path.basename(file, ".xen.js"))).toEqual([
+      "interrupts",
+      "reload",
+      "takeover",
+    ]);
   });
 
   test("a pattern leaves out the others", () => {

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
-/** One guest with all devices, for every suite that needs a Linux: booting it is the dearest part of them all. */
+/** Guests that suites share: to boot a Linux is the dearest part of them all. */
 
 import { TREE, VCPUS } from "../guest-suite/case.js";
 import { bootGuest } from "./lab/boot-guest.js";
 import type { Dom0 } from "./lab/dom0.js";
 import { Guest } from "./lab/guests.js";
+import { NATIVE_DISK } from "./lab/package.js";
 
 const NAME = "machine";
+const OVERRIDE = 'device_model_override = "/usr/lib/ioreqd/bin/ioreqd-dm"';
 /** Beside the devices on the root bus: some behind bridges. */
 export const BEHIND_BRIDGES = [
   "pci-bridge,id=bridge,addr=18.0",
@@ -17,7 +19,7 @@ export const BEHIND_BRIDGES = [
 /** Several guests, should the emulation trip over the boot loader. */
 export const MACHINE_MS = 900_000;
 
-/** Its devices come from its own file, but for the serial line's other end, which comes from the xl config. */
+/** The one with all devices. They come from its own file, but for the serial line's other end, which comes from the xl config. */
 export async function machine(dom0: Dom0): Promise<Guest> {
   const running = await Guest.running(dom0, NAME);
   if (running !== null) return running;
@@ -31,7 +33,27 @@ export async function machine(dom0: Dom0): Promise<Guest> {
   return bootGuest(dom0, {
     name: NAME,
     vcpus: VCPUS,
-    lines: ['device_model_override = "/usr/lib/ioreqd/bin/ioreqd-dm"'],
+    lines: [OVERRIDE],
     deviceModelArgs: ["-ioreqd", `pci-serial,addr=${serial},chardev=pty`],
   });
+}
+
+/** One with a slot for hot-plug, which Linux has in its own hands, and some devices to take along to where it is moved. */
+export const TRAVELLER = {
+  name: "traveller",
+  devices: ["edu,addr=10.0", "pci-serial,addr=11.0,chardev=pty", "counter,addr=13.0", "msix-probe,addr=14.0"],
+  port: "pcie-root-port,id=port,addr=1c.0,slot=3",
+} as const;
+
+export async function traveller(dom0: Dom0): Promise<Guest> {
+  const { name, devices, port } = TRAVELLER;
+  return (
+    (await Guest.running(dom0, name)) ??
+    bootGuest(dom0, {
+      name,
+      disk: NATIVE_DISK,
+      lines: [OVERRIDE],
+      deviceModelArgs: [...devices, port].flatMap((device) => ["-ioreqd", device]),
+    })
+  );
 }

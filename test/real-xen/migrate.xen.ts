@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: MIT
 /** xl save, xl restore and xl migrate of a guest with devices of ours: what they knew travels with it. */
 
-import { bootGuest } from "./lab/boot-guest.js";
-import { Dom0, quote } from "./lab/dom0.js";
+import { Dom0 } from "./lab/dom0.js";
 import { Guest } from "./lab/guests.js";
 import { labDirectory } from "./lab/lab-files.js";
-import { MACHINE_MS } from "./machine.js";
-import { unitEnded } from "./units.js";
+import { MACHINE_MS, TRAVELLER, traveller } from "./machine.js";
+import { leftOf, NOTHING } from "./units.js";
 
-const NAME = "traveller";
+const { name: NAME, devices: DEVICES } = TRAVELLER;
 const IMAGE = `/var/tmp/${NAME}.image`;
-const DEVICES = ["edu,addr=10.0", "pci-serial,addr=11.0,chardev=pty", "counter,addr=13.0", "msix-probe,addr=14.0"];
 /** Memory of a guest through a pipe, in the emulation. */
 const TRAVEL_MS = 240_000;
 const SCRATCH = 0x0c;
@@ -27,11 +25,7 @@ let next = 0;
 
 beforeAll(async () => {
   dom0 = await Dom0.connect(labDirectory());
-  guest = await bootGuest(dom0, {
-    name: NAME,
-    lines: ['device_model_override = "/usr/lib/ioreqd/bin/ioreqd-dm"'],
-    deviceModelArgs: DEVICES.flatMap((device) => ["-ioreqd", device]),
-  });
+  guest = await traveller(dom0);
   [counter, edu] = await Promise.all([bar0("13.0"), bar0("10.0")]);
   await guest.sh("setpci -s 10.0 COMMAND=2:2; setpci -s 13.0 COMMAND=2:2");
   await write(counter + 0x08, 0);
@@ -75,21 +69,7 @@ async function isAsBefore(): Promise<void> {
   );
 }
 
-const until = (condition: string) =>
-  dom0.sh(`timeout 60 sh -c ${quote(`until ${condition}; do sleep 0.2; done`)}`, { check: false });
-
-/** The domain has gone: neither Xen, xenstore, systemd nor /run know of it. */
-async function nothingIsLeft(domid: number): Promise<void> {
-  await unitEnded(dom0, domid);
-  expect((await dom0.sh(`systemctl show -P Result ioreqd@${domid}`)).stdout.trim()).toBe("success");
-  await until(`! xl list ${domid} > /dev/null 2>&1`);
-  expect((await dom0.sh("xl list")).stdout).not.toContain("(null)");
-  const keys = `xenstore-ls -f /local/domain/0/device-model/${domid}`;
-  expect((await dom0.sh(keys, { check: false })).stdout).toBe("");
-  expect((await dom0.sh(`ls -A /run/ioreqd/${domid}`, { check: false })).stdout).toBe("");
-}
-
-async function arrived(consoleName = NAME): Promise<void> {
+async function arrived(consoleName: string = NAME): Promise<void> {
   guest = (await Guest.running(dom0, NAME, consoleName)) as Guest;
 }
 
@@ -106,7 +86,7 @@ test(
   async () => {
     const { domid } = guest;
     await took("xl save", () => dom0.sh(`xl save ${NAME} ${IMAGE}`, { timeoutMs: TRAVEL_MS }));
-    await nothingIsLeft(domid);
+    expect(await leftOf(dom0, domid)).toEqual({ ...NOTHING, complaints: expect.any(String) });
     const { stdout } = await dom0.sh("stat -c '%a %U %s' /var/lib/ioreqd/saved/*");
     expect(stdout).toMatch(/^600 root \d+\n$/);
     process.stdout.write(`state of ${DEVICES.length} devices: ${stdout}`);
@@ -124,7 +104,7 @@ test(
   async () => {
     const { domid } = guest;
     await took("xl migrate", () => dom0.sh(`xl migrate -s "" ${NAME} "xl migrate-receive"`, { timeoutMs: TRAVEL_MS }));
-    await nothingIsLeft(domid);
+    expect(await leftOf(dom0, domid)).toEqual({ ...NOTHING, complaints: expect.any(String) });
     await arrived(`${NAME}--incoming`);
     expect(guest.domid).not.toBe(domid);
     expect(await journal()).toMatch(/"restored":true/);

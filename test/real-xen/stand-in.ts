@@ -16,7 +16,9 @@ port.on(
       commands.get(id)?.kill(payload[0] as number);
       return;
     }
-    const child = spawn("bash", ["-c", payload.toString()], { stdio: ["ignore", "pipe", "pipe"] });
+    const [file = "", ...text] = payload.toString().split("\0");
+    const command = kind === "W" ? ['printf %s "$2" > "$1"', "write", file, text.join("\0")] : [file];
+    const child = spawn("bash", ["-c", ...command], { stdio: ["ignore", "pipe", "pipe"] });
     commands.set(id, child);
     child.stdout.on("data", (data: Buffer) => port.write(encodeFrame("O", id, data)));
     child.stderr.on("data", (data: Buffer) => port.write(encodeFrame("E", id, data)));

@@ -48,7 +48,7 @@ export async function bootLab(machine: Machine, logs: string): Promise<Lab> {
   const files = labFiles(directory);
   for (const name of [files.consoles, files.transfer]) mkdirSync(name, { recursive: true });
   // For guests that boot without firmware.
-  copyFileSync(image.vmlinuz, path.join(files.share, "vmlinuz"));
+  copyFileSync(image.vmlinux, path.join(files.share, "vmlinux"));
   writeFileSync(files.plan, JSON.stringify(qemuArguments(image, files, dom0Cpus)));
   writeFileSync(files.guestLines, machine.guestLines);
   // A group of its own: Ctrl-C is for us, and we tell the keeper by closing its input.

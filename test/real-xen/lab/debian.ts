@@ -44,5 +44,5 @@ export const INITRAMFS_MODULES = [
   ...["virtio_pci", "virtio_blk", "virtio_console", "crc32c_generic", "ext4", "9pnet_virtio", "9p"],
 ];
 
-/** In the guest's initramfs. The driver of PCI serial cards is built into Debian's kernels. */
-export const GUEST_MODULES = ["uio_pci_generic"];
+/** In the guest's initramfs. The driver of PCI serial cards is built into Debian 12's kernel, not into Debian 13's. */
+export const GUEST_MODULES = ["uio_pci_generic", "8250_pci"];

@@ -10,12 +10,16 @@ import type { Dom0Image } from "./dom0-image.js";
 import { GUEST_SOURCES, LAB_SOURCES } from "./lab-files.js";
 
 /** hvc0 is the PV console: an emulated UART costs a millisecond a character here. */
-export const COMMAND_LINE = "console=hvc0 rdinit=/init loglevel=5 mitigations=off tsc=reliable iomem=relaxed";
+export const COMMAND_LINE = [
+  ...["console=hvc0", "rdinit=/init", "loglevel=5", "mitigations=off", "tsc=reliable", "iomem=relaxed"],
+  // What takes time here, and is not what any test is about.
+  ...["nokaslr", "init_on_alloc=0", "cryptomgr.notests", "apparmor=0"],
+].join(" ");
 /**
  * On the disks: the kernel is given less memory than the domain has. What is above belongs to nobody, and tests may use it
  * for DMA through /dev/mem. Where there is no firmware the kernel itself would place BARs there.
  */
-const GUEST_MEM_MB = 192;
+const GUEST_MEM_MB = 112;
 const ON_DISK = `${COMMAND_LINE} mem=${GUEST_MEM_MB}M`;
 
 const syslinuxConfig = (commandLine: string): string => `DEFAULT linux

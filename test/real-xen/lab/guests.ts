@@ -6,7 +6,7 @@ import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { IoreqdError } from "../../../src/base/errors.js";
 import { encodeRequest, escapeBytes, parseReply, SHELL, unescapeBytes } from "../agent/protocol.js";
-import { type Dom0, quote } from "./dom0.js";
+import { type Dom0, quote, type ShellResult } from "./dom0.js";
 import { tail } from "./evidence.js";
 import { COMMAND_LINE } from "./guest-image.js";
 import { GUEST_DISK, GUEST_INITRAMFS, GUEST_KERNEL } from "./package.js";
@@ -14,7 +14,7 @@ import { GUEST_DISK, GUEST_INITRAMFS, GUEST_KERNEL } from "./package.js";
 export interface GuestConfig {
   readonly name: string;
   readonly vcpus?: number;
-  /** Default: 256. The guest's kernel uses 192 MiB of it: see guest-image.ts. */
+  /** Default: 128. The guest's kernel uses 112 MiB of it: see guest-image.ts. */
   readonly memoryMb?: number;
   /** More lines for xl.cfg. */
   readonly lines?: readonly string[];
@@ -38,7 +38,7 @@ const MOST_TRIES = 5;
 
 /** The text of the guest's config for xl, in this lab. */
 export function xlConfig(config: GuestConfig, { guestCpu, guestLines }: Dom0): string {
-  const { name, vcpus = 1, memoryMb = 256, lines = [] } = config;
+  const { name, vcpus = 1, memoryMb = 128, lines = [] } = config;
   return [
     ...[`name = "${name}"`, `memory = ${memoryMb}`, `vcpus = ${vcpus}`],
     // A processor that runs dom0 and HVM guests in turn ends every second guest with a triple fault under TCG.
@@ -78,6 +78,8 @@ export class Guest {
   #nextId = Date.now() % 0x7fff_ffff;
   /** Settles when the commands that were asked for have ended. */
   #shell: Promise<unknown> = Promise.resolve();
+  /** The name of its console's other end. */
+  #terminal: Promise<ShellResult> | null = null;
 
   private constructor(dom0: Dom0, name: string, domid: number, consoleStart: number, consoleName = name) {
     this.#dom0 = dom0;
@@ -89,12 +91,15 @@ export class Guest {
 
   static async create(dom0: Dom0, config: GuestConfig): Promise<Guest> {
     const place = `/var/tmp/${config.name}.cfg`;
-    await dom0.sh(`printf %s ${quote(xlConfig(config, dom0))} > ${quote(place)}`);
     const log = consoleLog(dom0, config.name);
     const before = existsSync(log) ? readFileSync(log).length : 0;
-    await dom0.sh(`xl create ${config.paused ? "-p " : ""}${quote(place)}`, { timeoutMs: BOOT_MS });
-    const domid = Number((await dom0.sh(`xl domid ${config.name}`)).stdout);
-    return new Guest(dom0, config.name, domid, before);
+    // One command: a shell is dear here.
+    const { stdout } = await dom0.sh(
+      `printf %s ${quote(xlConfig(config, dom0))} > ${quote(place)} &&
+       xl create -q ${config.paused ? "-p " : ""}${quote(place)} && xl domid ${config.name}`,
+      { timeoutMs: BOOT_MS },
+    );
+    return new Guest(dom0, config.name, Number(stdout), before);
   }
 
   /** One that runs already, or null. `consoleName`: what it was called at first, as xl calls one that is migrated. */
@@ -209,7 +214,8 @@ export class Guest {
 
   async #send(id: number, command: string): Promise<void> {
     const request = encodeRequest(id, SHELL, `sh ${escapeBytes(command)}`);
-    await this.#dom0.sh(`echo ${quote(request)} > $(xenstore-read /local/domain/${this.domid}/console/tty)`);
+    this.#terminal ??= this.#dom0.sh(`xenstore-read /local/domain/${this.domid}/console/tty`);
+    await this.#dom0.write((await this.#terminal).stdout.trim(), `${request}\n`);
   }
 
   async destroy(): Promise<void> {

@@ -65,9 +65,9 @@ function serve(client: net.Socket): void {
     "data",
     frameReader(({ kind, id, payload }) => {
       if (kind === "S") end("it was asked to end");
-      else if (kind === "R") {
+      else if (kind === "R" || kind === "W") {
         running.set(nextId, { client, id });
-        toAgent(encodeFrame("R", nextId++, payload));
+        toAgent(encodeFrame(kind, nextId++, payload));
       } else {
         for (const [number, owner] of running) {
           if (owner.client === client && owner.id === id) toAgent(encodeFrame(kind, number, payload));

@@ -15,8 +15,8 @@ export const PACKAGE = "/share/ioreqd.deb";
 export const GUEST_DISK = "/var/lib/ioreqd-lab/guest.img";
 /** The same with `pcie_ports=native`. */
 export const NATIVE_DISK = "/var/lib/ioreqd-lab/native.img";
-/** What is on it, for guests that boot without firmware. */
-export const GUEST_KERNEL = "/share/vmlinuz";
+/** What is on it, for guests that boot without firmware; the kernel unpacked, as xl would have to do it inside the emulation. */
+export const GUEST_KERNEL = "/share/vmlinux";
 export const GUEST_INITRAMFS = "/var/lib/ioreqd-lab/initramfs";
 
 /** Builds the package; its file. */

@@ -6,6 +6,7 @@
  *   u32 length of the payload, u32 id, u8 kind, payload
  *
  *   host to dom0   R  run the payload with bash        K  signal (u8) to the command's session
+ *                  W  write what follows the payload's first 0 to the file that is named before it
  *   dom0 to host   H  the agent has started            O/E  output / error output
  *                  X  i32: exit status, or minus the signal that ended it
  *
@@ -118,7 +119,23 @@ static int pass_on(struct command *command, int which)
     return 0;
 }
 
-static void run(uint32_t id, const char *text)
+/* A shell for that takes the emulation longer than all the rest of it. */
+static int write_out(const char *path, const uint8_t *bytes, size_t length)
+{
+    int file = open(path, O_WRONLY | O_NOCTTY);
+    ssize_t n = 0;
+
+    if (file < 0) fprintf(stderr, "%s: %s\n", path, strerror(errno));
+    for (size_t done = 0; file >= 0 && done < length; done += n) {
+        n = write(file, bytes + done, length - done);
+        if (n < 0) fprintf(stderr, "write to %s: %s\n", path, strerror(errno));
+        if (n < 0) return 1;
+    }
+    return file < 0;
+}
+
+/* In a process of its own, for what it writes to may not take it at once. */
+static void run(uint32_t id, char kind, const char *text, size_t length)
 {
     struct command *command = commands;
     int out[2], err[2];
@@ -140,6 +157,12 @@ static void run(uint32_t id, const char *text)
         dup2(null, 0);
         dup2(out[1], 1);
         dup2(err[1], 2);
+        if (kind == 'W') {
+            size_t path = strlen(text) + 1;
+            int status = path > length ? 127 : write_out(text, (const uint8_t *)text + path, length - path);
+            fflush(stderr);
+            _exit(status);
+        }
         execl("/bin/bash", "bash", "-c", text, (char *)NULL);
         _exit(127);
     }
@@ -191,7 +214,7 @@ static void receive(void)
         if (filled < HEADER + length) break;
         uint8_t after = buffer[HEADER + length];
         buffer[HEADER + length] = 0;
-        if (buffer[8] == 'R') run(id, (char *)buffer + HEADER);
+        if (buffer[8] == 'R' || buffer[8] == 'W') run(id, buffer[8], (char *)buffer + HEADER, length);
         for (struct command *c = commands; buffer[8] == 'K' && c < commands + MOST_COMMANDS; c++) {
             if (c->pid != 0 && c->id == id) kill(-c->pid, buffer[HEADER]);
         }
