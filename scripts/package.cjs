@@ -46,7 +46,7 @@ function tryOut(own) {
   const ioreqd = path.join(own, "bin/ioreqd");
   const cache = fs.mkdtempSync(path.join(os.tmpdir(), "ioreqd-package-cache-"));
   process.once("exit", () => fs.rmSync(cache, { recursive: true, force: true }));
-  const env = { ...process.env, IOREQD_CACHE: cache };
+  const env = { ...process.env, NODE_COMPILE_CACHE: cache };
   output(node, [ioreqd, "demo", "--once"], { env });
   // The second time with what is kept of the first.
   for (let time = 0; time < 2; time += 1)

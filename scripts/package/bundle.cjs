@@ -8,7 +8,7 @@
 const fs = require("node:fs");
 const path = require("node:path");
 const esbuild = require("esbuild");
-const { fail } = require("./common.cjs");
+const { fail, root } = require("./common.cjs");
 
 /** Modules that stay outside: a native one, and a compiler that few processes load. */
 const APART = ["koffi", "jiti"];
@@ -21,10 +21,10 @@ function bundle(code, to, target) {
   const door = (name) => `get ${JSON.stringify(name)}() { return require("./${name}"); }`;
   const own = ["get main() { return require('./cli/main.js').main; }", "compiled: require('./base/compiled.js')"];
   const contents = `module.exports = { ${[...own, ...DOORS.map(door)]} };`;
-  const main = path.join(to, "cli/main.js");
+  const program = path.join(to, "cli/program.js");
   esbuild.buildSync({
     stdin: { contents, resolveDir: code, sourcefile: "program.js" },
-    outfile: main,
+    outfile: program,
     bundle: true,
     platform: "node",
     // The main files of some modules call `require` by another name, which leaves it as it is.
@@ -35,9 +35,10 @@ function bundle(code, to, target) {
     legalComments: "none",
     logLevel: "warning",
   });
-  const [left] = /\brequire\d*\("\.[^)]*\)/.exec(fs.readFileSync(main, "utf8")) ?? [];
+  const [left] = /\brequire\d*\("\.[^)]*\)/.exec(fs.readFileSync(program, "utf8")) ?? [];
   if (left)
     fail(`the program in one file still has ${left}: esbuild did not see what that is (scripts/package/bundle.cjs)`);
+  fs.copyFileSync(path.join(root, "packaging/loader.cjs"), path.join(to, "cli/main.js"));
   for (const name of DOORS) {
     const up = path.relative(path.dirname(name), "cli/main.js");
     const file = path.join(to, name);

@@ -28,7 +28,7 @@ function stage(tree, { modules, runtime, version }) {
   // The addon, and the simulated Xen for `ioreqd demo`: not what they were linked from.
   const native = (name) => name === "addon.node" || /^xensim\/(host\.node|lib\/)/.test(name);
   copyTree(path.join(root, "native/build"), path.join(own, "native/build"), native);
-  withRuntime(path.join(root, "packaging/ioreqd.cjs"), path.join(own, "bin/ioreqd"));
+  withRuntime(path.join(root, "bin/ioreqd"), path.join(own, "bin/ioreqd"));
   copyTree(path.join(root, "bin"), path.join(own, "bin"), (name) => name !== "ioreqd");
   link(tree, "usr/bin/ioreqd", `../lib/ioreqd/bin/ioreqd`);
 

@@ -3,15 +3,16 @@
 
 import nodeModule from "node:module";
 
-/** The cache of Node.js 22.10 and later, which bin/ioreqd switches on. */
-let keep = (): void => (nodeModule as { flushCompileCache?: () => void }).flushCompileCache?.();
+let keep = (): void => {};
 
-/** Where the program is one file, its loader has something better (packaging/ioreqd.cjs). */
+/** Where the program is one file, its loader keeps more of it (packaging/loader.cjs). */
 export function keepCompiledBy(keeper: () => void): void {
   keep = keeper;
 }
 
 /** Of itself it is kept as the process ends, which one that is killed never sees, and one that has given up root may not. */
 export function keepCompiled(): void {
+  // The cache of Node.js 22.10 and later, which bin/ioreqd switches on.
+  (nodeModule as { flushCompileCache?: () => void }).flushCompileCache?.();
   keep();
 }

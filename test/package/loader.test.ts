@@ -4,6 +4,7 @@
 import { spawnSync } from "node:child_process";
 import {
   copyFileSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -30,7 +31,7 @@ beforeAll(() => {
   };
   bundle(join(PACKAGE_ROOT, "dist/src"), join(tree, "dist/src"), "node20");
   mkdirSync(join(tree, "bin"));
-  copyFileSync(join(PACKAGE_ROOT, "packaging/ioreqd.cjs"), join(tree, "bin/ioreqd"));
+  copyFileSync(join(PACKAGE_ROOT, "bin/ioreqd"), join(tree, "bin/ioreqd"));
   for (const name of ["package.json", "node_modules", "native"])
     symlinkSync(join(PACKAGE_ROOT, name), join(tree, name));
 });
@@ -41,19 +42,21 @@ beforeEach(() => {
 afterAll(() => rmSync(tree, { recursive: true, force: true }));
 
 function ioreqd(...args: string[]): string {
+  const { NODE_DISABLE_COMPILE_CACHE: _disabled, ...env } = process.env;
   const { status, stdout, stderr } = spawnSync(process.execPath, [join(tree, "bin/ioreqd"), ...args], {
-    env: { ...process.env, IOREQD_CACHE: cache, NODE_DISABLE_COMPILE_CACHE: "" },
+    env: { ...env, NODE_COMPILE_CACHE: cache },
     encoding: "utf8",
   });
   if (status !== 0) throw new Error(`status ${status}: ${stderr}`);
   return stdout;
 }
 
+/** Of ours: Node.js 22 has files and a directory of its own there. */
 const kept = (): string[] =>
-  readdirSync(join(cache, "compiled"))
-    .filter((name) => name !== "modules")
+  (existsSync(cache) ? (readdirSync(cache, { recursive: true }) as string[]) : [])
+    .filter((name) => /(^|\/)[a-z]+-\d+-[\d.]+$/.test(name))
     .sort();
-const place = (name: string): string => join(cache, "compiled", name);
+const place = (name: string): string => join(cache, name);
 const EXPLAIN = ["explain", "edu"];
 
 /** With a sum that fits. */
@@ -66,19 +69,19 @@ function ofAnotherEngine(whole: Buffer): Buffer {
 test("each command keeps its part for its next process, which does not write it again", () => {
   const first = ioreqd(...EXPLAIN);
   const [name = "", ...none] = kept();
-  expect([name, none]).toEqual([expect.stringMatching(/^explain-v\d+\./), []]);
+  expect([name, none]).toEqual([expect.stringMatching(/(^|\/)explain-\d+-/), []]);
   expect(statSync(place(name)).mode & 0o777).toBe(0o600);
   utimesSync(place(name), 1, 1);
   expect(ioreqd(...EXPLAIN)).toBe(first);
   expect(statSync(place(name)).mtimeMs).toBe(1000);
   ioreqd("completion", "bash");
-  expect(kept()).toEqual([expect.stringMatching(/^completion-/), name]);
+  expect(kept()).toEqual([expect.stringMatching(/(^|\/)completion-\d+-/), name]);
 });
 
 test("of a program that has changed it keeps another, and the one before goes", () => {
   ioreqd(...EXPLAIN);
   const before = kept();
-  utimesSync(join(tree, "dist/src/cli/main.js"), 1, 1);
+  utimesSync(join(tree, "dist/src/cli/program.js"), 1, 1);
   ioreqd(...EXPLAIN);
   expect(kept()).toHaveLength(1);
   expect(kept()).not.toEqual(before);
@@ -112,5 +115,5 @@ test("where nothing can be kept it works as well", () => {
 
 test("what is no command keeps nothing", () => {
   ioreqd("--version");
-  expect(() => kept()).toThrow("ENOENT");
+  expect(kept()).toEqual([]);
 });
