@@ -9,6 +9,7 @@ import { currentLab } from "../test/real-xen/lab/boot.js";
 import { bootGuest } from "../test/real-xen/lab/boot-guest.js";
 import type { Dom0 } from "../test/real-xen/lab/dom0.js";
 import type { Guest } from "../test/real-xen/lab/guests.js";
+import { OVERRIDE } from "../test/real-xen/lab/package.js";
 import type { Row } from "./report.js";
 
 const [QEMUS, OURS] = ["00:09.0", "00:10.0"];
@@ -44,7 +45,7 @@ async function measure(dom0: Dom0, window: number | null): Promise<Row[]> {
   const guest = await bootGuest(dom0, {
     name,
     deviceModelArgs: ["-device", "edu,addr=0x9"],
-    lines: ['device_model_override = "/usr/lib/ioreqd/bin/ioreqd-dm"'],
+    lines: [OVERRIDE],
   });
   try {
     const polling = window === null ? "" : `, polling ${window} us`;

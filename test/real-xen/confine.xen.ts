@@ -4,6 +4,7 @@
 import { Dom0 } from "./lab/dom0.js";
 import { Guest } from "./lab/guests.js";
 import { labDirectory } from "./lab/lab-files.js";
+import { OVERRIDE } from "./lab/package.js";
 import { putTests } from "./tests-in-dom0.js";
 import { unitEnded } from "./units.js";
 
@@ -20,7 +21,7 @@ beforeAll(async () => {
     name: "confined",
     paused: true,
     deviceModelArgs: ["-ioreqd", "counter,addr=10.0"],
-    lines: ['device_model_override = "/usr/lib/ioreqd/bin/ioreqd-dm"'],
+    lines: [OVERRIDE],
   });
   await dom0.sh(`ioreqd device add ${guest.domid} ${place}/dist/test/confine/intruder.js,addr=11.0`);
   const { stdout } = await dom0.sh(`journalctl -o cat -u ioreqd@${guest.domid} | grep '"attempt"'`);

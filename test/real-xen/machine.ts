@@ -5,10 +5,9 @@ import { TREE, VCPUS } from "../guest-suite/case.js";
 import { bootGuest } from "./lab/boot-guest.js";
 import type { Dom0 } from "./lab/dom0.js";
 import { Guest } from "./lab/guests.js";
-import { NATIVE_DISK } from "./lab/package.js";
+import { NATIVE_DISK, OVERRIDE } from "./lab/package.js";
 
 const NAME = "machine";
-const OVERRIDE = 'device_model_override = "/usr/lib/ioreqd/bin/ioreqd-dm"';
 /** Beside the devices on the root bus: some behind bridges. */
 export const BEHIND_BRIDGES = [
   "pci-bridge,id=bridge,addr=18.0",

@@ -49,7 +49,8 @@ export async function leftOf(dom0: Dom0, domid: number): Promise<Left> {
     keys: `xenstore-ls -f /local/domain/0/device-model/${domid} 2> /dev/null`,
     files: `ls -A /run/ioreqd/${domid} 2> /dev/null`,
   };
-  const freed = `for ((left = 300; left > 0; left--)); do xl list ${domid} > /dev/null 2>&1 || break; read -rt 0.1 -u 9; done`;
+  const freed = `for ((left = 300; left > 0; left--)); do xl list ${domid} > /dev/null 2>&1 || break; read -rt 0.1 -u 9; done
+    [ $left -gt 0 ] || { echo "xl list has domain ${domid} still"; exit 1; }`;
   const { stdout } = await dom0.sh([ended(domid), freed, ...Object.values(parts)].join("\necho @@\n"), {
     check: false,
   });

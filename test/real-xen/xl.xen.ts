@@ -4,7 +4,7 @@
 import { Dom0, quote } from "./lab/dom0.js";
 import { Guest, type GuestConfig, xlConfig } from "./lab/guests.js";
 import { labDirectory } from "./lab/lab-files.js";
-import { GUEST_KERNEL } from "./lab/package.js";
+import { GUEST_KERNEL, OVERRIDE } from "./lab/package.js";
 import { NODE } from "./tests-in-dom0.js";
 import { leftOf, NOTHING } from "./units.js";
 
@@ -13,8 +13,6 @@ beforeAll(async () => {
   dom0 = await Dom0.connect(labDirectory());
 });
 afterAll(() => dom0.close());
-
-const OVERRIDE = 'device_model_override = "/usr/lib/ioreqd/bin/ioreqd-dm"';
 
 /** A guest whose config has these devices. */
 function withDevices(name: string, devices: readonly string[], more: Partial<GuestConfig> = {}): GuestConfig {

@@ -19,6 +19,9 @@ export const NATIVE_DISK = "/var/lib/ioreqd-lab/native.img";
 export const GUEST_KERNEL = "/share/vmlinux";
 export const GUEST_INITRAMFS = "/var/lib/ioreqd-lab/initramfs";
 
+/** The line of an xl config by which a guest gets ioreqd-dm. */
+export const OVERRIDE = 'device_model_override = "/usr/lib/ioreqd/bin/ioreqd-dm"';
+
 /** Builds the package; its file. */
 export async function preparePackage(step: (what: string) => void): Promise<string> {
   step("building ioreqd's package");
