@@ -156,7 +156,8 @@ export const pciSerial = definePciDevice({
         for (let i = 1; i < state.count; i += 1) state.fifo.set(i - 1, state.fifo.get(i));
         state.count -= 1;
         if (state.count === 0) reg.LSR.value &= ~LSR.ready;
-        line.poll();
+        // Not for each byte: a driver takes all there are, and to look for more costs a turn of the event loop.
+        if (state.count <= capacity() / 2) line.poll();
       }
       restartTimeout();
       update();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-import { Output, type Sink, STALL_MS } from "../../src/chardev/output.js";
+import { GATHER_MS, Output, type Sink, STALL_MS } from "../../src/chardev/output.js";
 import { ChardevState, RING_SIZE } from "../../src/pci/chardev-state.js";
 import { chardevArena, transact } from "./fixture.js";
 
@@ -53,7 +53,7 @@ function build(given = chardevArena()) {
     });
   return { output, told, write, given, arena, state: state as ChardevState };
 }
-/** Turns of the loop in which all goes out that can. */
+/** Turns of the loop: without a pause behind what went out before, all goes out in them that can. */
 async function turns(count = 200): Promise<void> {
   for (let i = 0; i < count; i += 1) await new Promise((resolve) => setImmediate(resolve));
 }
@@ -115,6 +115,28 @@ test("bytes go on in order around the end of the ring", async () => {
   allow(Number.POSITIVE_INFINITY);
   await turns();
   expect(taken).toEqual(counting(RING_SIZE + 90));
+});
+
+test("the first byte after a pause goes out at once, and those that follow it together", async () => {
+  const { output, write } = build();
+  const { sink, taken, allow } = slowSink();
+  output.connect(sink);
+  allow(Number.POSITIVE_INFINITY);
+  write(1);
+  await turns();
+  expect(taken).toEqual(counting(1));
+  for (let i = 1; i < 6; i += 1) {
+    write(1, i);
+    await turns();
+  }
+  jest.advanceTimersByTime(GATHER_MS - 1);
+  expect(taken).toEqual(counting(1));
+  jest.advanceTimersByTime(1);
+  expect(taken).toEqual(counting(6));
+  jest.advanceTimersByTime(GATHER_MS);
+  write(1, 6);
+  await turns();
+  expect(taken).toEqual(counting(7));
 });
 
 test("a handler that is undone sent nothing", async () => {

@@ -89,7 +89,8 @@ describe(`${SERIAL_BYTES} bytes through an 8250 console of the guest's kernel`, 
     "arrive in dom0 unharmed",
     async () => {
       const received = dom0.sh(`head -c ${SERIAL_BYTES} < ${pty} | md5sum`, { timeoutMs: SERIAL_MS });
-      await guest.sh(`${text} > ${tty}`, SERIAL_MS);
+      // Not straight from `seq`: busybox would write line by line.
+      await guest.sh(`${text} > /tmp/text; cat /tmp/text > ${tty}`, SERIAL_MS);
       expect((await received).stdout).toContain(sum);
     },
     SERIAL_MS,
