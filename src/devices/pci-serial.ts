@@ -8,10 +8,14 @@
 
 import { definePciDevice } from "../pci/define.js";
 
+/** A power of two. */
 const FIFO_SIZE = 16;
 /** Received bytes that raise an interrupt, by FCR bits 7:6. */
 const TRIGGERS = [1, 4, 8, 14] as const;
-/** Milliseconds without a byte after which the rest of the FIFO is worth an interrupt: four characters, and the clock's grain. */
+/**
+ * Milliseconds without a byte after which the rest of the FIFO is worth an interrupt: four characters, and the clock's grain.
+ * At most twice as many, as the timer is looked at only when it expires.
+ */
 const TIMEOUT_MS = 1;
 
 const IER = { received: 0x01, transmitted: 0x02, line: 0x04, modem: 0x08 } as const;
@@ -68,10 +72,12 @@ export const pciSerial = definePciDevice({
     enabled: "int32",
     fcr: "int32",
     fifo: { bytes: FIFO_SIZE },
+    first: "int32",
     count: "int32",
     transmitted: "int32",
     busy: "int32",
     timedOut: "int32",
+    stirred: "int32",
   },
   timers: ["timeout"],
   attach({ bars: { 0: reg }, state, timers, intx, chardev }) {
@@ -139,37 +145,47 @@ export const pciSerial = definePciDevice({
       if (state.count >= capacity()) {
         reg.LSR.value |= LSR.overrun;
         // With FIFOs the new byte is lost, without them the old one.
-        if ((state.fcr & FCR.enable) === 0) state.fifo.set(0, byte);
+        if ((state.fcr & FCR.enable) === 0) state.fifo.set(state.first, byte);
       } else {
-        state.fifo.set(state.count, byte);
+        state.fifo.set((state.first + state.count) % FIFO_SIZE, byte);
         state.count += 1;
       }
       reg.LSR.value |= LSR.ready;
       // A new byte puts a timeout off; one that was told already stays until a byte is read.
       // Data sheet, "FIFO interrupt mode operation".
-      if (state.timedOut === 0) restartTimeout();
+      if (state.timedOut === 0) putTimeoutOff();
       update();
     }
     function takeReceived(): number {
-      const byte = state.fifo.get(0);
-      if (state.count > 0) {
-        for (let i = 1; i < state.count; i += 1) state.fifo.set(i - 1, state.fifo.get(i));
-        state.count -= 1;
-        if (state.count === 0) reg.LSR.value &= ~LSR.ready;
-        // Not for each byte: a driver takes all there are, and to look for more costs a turn of the event loop.
-        if (state.count <= capacity() / 2) line.poll();
-      }
-      restartTimeout();
+      // The buffer keeps what was taken last.
+      if (state.count === 0) return state.fifo.get((state.first + FIFO_SIZE - 1) % FIFO_SIZE);
+      const byte = state.fifo.get(state.first);
+      state.first = (state.first + 1) % FIFO_SIZE;
+      state.count -= 1;
+      if (state.count === 0) reg.LSR.value &= ~LSR.ready;
+      // Not for each byte: a driver takes all there are, and to look for more costs a turn of the event loop.
+      if (state.count <= capacity() / 2) line.poll();
+      state.timedOut = 0;
+      putTimeoutOff();
       update();
       return byte;
     }
-    function restartTimeout(): void {
-      state.timedOut = 0;
-      if (state.count > 0 && (state.fcr & FCR.enable) !== 0) timers.timeout.start(TIMEOUT_MS);
-      else timers.timeout.stop();
+    /** A byte came or went. The timer is not started anew each time, which would read the clock each time. */
+    function putTimeoutOff(): void {
+      if (timers.timeout.running) state.stirred = 1;
+      else if (state.count > 0 && (state.fcr & FCR.enable) !== 0) startTimeout();
+    }
+    function startTimeout(): void {
+      state.stirred = 0;
+      timers.timeout.start(TIMEOUT_MS);
     }
     timers.timeout.onExpire(() => {
-      state.timedOut = state.count > 0 ? 1 : 0;
+      if (state.count === 0) return;
+      if (state.stirred !== 0) {
+        startTimeout();
+        return;
+      }
+      state.timedOut = 1;
       update();
     });
 
@@ -198,8 +214,9 @@ export const pciSerial = definePciDevice({
       state.fcr = (raw & FCR.enable) !== 0 ? raw & 0xc9 : 0;
       if (toggled || (raw & FCR.clearReceiver) !== 0) {
         state.count = 0;
+        state.timedOut = 0;
+        timers.timeout.stop();
         reg.LSR.value &= ~LSR.ready;
-        restartTimeout();
         line.poll();
       }
       update();

@@ -208,6 +208,40 @@ describe("receiving with FIFOs", () => {
     expect(receive("gh")).toBe(2);
   });
 
+  test("come in order around the end of the FIFO, and the buffer keeps the last one", () => {
+    const { write, read, receive, drain } = build();
+    write("FCR", 0x01);
+    receive("0123456789");
+    expect(drain()).toBe("0123456789");
+    receive("abcdefghijklmnop");
+    expect([drain(), String.fromCharCode(read("DATA"))]).toEqual(["abcdefghijklmnop", "p"]);
+  });
+
+  test("the line is asked for more once the FIFO is half empty", () => {
+    const { machine, write, read, receive } = build();
+    write("FCR", 0x01);
+    receive("0123456789abcdef");
+    machine.polls = 0;
+    for (let i = 0; i < 7; i += 1) read("DATA");
+    expect(machine.polls).toBe(0);
+    read("DATA");
+    expect(machine.polls).toBe(1);
+  });
+
+  test("a byte that comes puts the timeout off", () => {
+    const { write, receive, line } = build();
+    write("FCR", 0x81);
+    write("IER", 0x01);
+    receive("x");
+    for (let i = 0; i < 4; i += 1) {
+      receive("x");
+      jest.advanceTimersByTime(1);
+    }
+    expect(line()).toEqual([]);
+    jest.advanceTimersByTime(1);
+    expect(line()).toEqual(["raise"]);
+  });
+
   test("fewer than the trigger time out; reading takes that back, and what is left times out again", () => {
     const { write, read, receive, cause, line } = build();
     write("FCR", 0x81);

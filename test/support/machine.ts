@@ -66,6 +66,8 @@ export class Machine {
   readonly released: string[] = [];
   /** Bytes that devices sent to their chardev. */
   readonly sent: number[] = [];
+  /** How often a device asked its chardev for more. */
+  polls = 0;
   /** Whether their chardev takes more; and what tells them that it does again. */
   lineReady = true;
   lineIsReady: () => void = () => {};
@@ -190,7 +192,9 @@ export class Machine {
             return count;
           };
         },
-        poll: () => {},
+        poll: () => {
+          this.polls += 1;
+        },
       }),
       replace: () => ({ keep: () => {}, undo: () => {} }),
       release: (fn) => this.released.push(fn.label),
