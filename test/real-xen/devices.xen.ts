@@ -6,6 +6,7 @@ import type { Guest } from "./lab/guests.js";
 import { labDirectory } from "./lab/lab-files.js";
 import { PACKAGE } from "./lab/package.js";
 import { MACHINE_MS, machine } from "./machine.js";
+import { serialLine } from "./serial-line.js";
 
 /** Bytes through the serial line in each direction: at a millisecond an access, a megabyte takes most of an hour. */
 const SERIAL_BYTES = Number(process.env["IOREQD_SERIAL_BYTES"] ?? 2048);
@@ -79,9 +80,7 @@ describe(`${SERIAL_BYTES} bytes through an 8250 console of the guest's kernel`, 
   beforeAll(async () => {
     sum = (await dom0.sh(`${text} | md5sum | cut -d' ' -f1`)).stdout.trim();
     pty = /\/dev\/pts\/\d+/.exec(await journal("/dev/pts/"))?.[0] as string;
-    const { output } = await guest.sh("ls /sys/bus/pci/devices/0000:00:11.0/tty");
-    expect(output).toMatch(/^ttyS\d+\n$/);
-    tty = `/dev/${output.trim()}`;
+    tty = await serialLine(guest, "0000:00:11.0");
     await guest.sh(`stty -F ${tty} raw -echo 115200`);
   });
 

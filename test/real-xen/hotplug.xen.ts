@@ -5,11 +5,13 @@ import { Dom0 } from "./lab/dom0.js";
 import type { Guest } from "./lab/guests.js";
 import { labDirectory } from "./lab/lab-files.js";
 import { MACHINE_MS, traveller } from "./machine.js";
+import { serialLine } from "./serial-line.js";
 
 /** Half a minute each, ten seconds of it the guest's, which waits five behind each press of the button. */
 const TIMES = Number(process.env["IOREQD_HOTPLUG_TIMES"] ?? 2);
 const ONCE_MS = 120_000;
-const DEVICE = "/sys/bus/pci/devices/0000:01:00.0";
+const BEHIND_PORT = "0000:01:00.0";
+const DEVICE = `/sys/bus/pci/devices/${BEHIND_PORT}`;
 
 let dom0: Dom0;
 let guest: Guest;
@@ -46,12 +48,11 @@ test(
     const before = (await interrupts()).count;
     for (let time = 1; time <= TIMES; time += 1) {
       await dom0.sh(`ioreqd device add ${guest.domid} pci-serial,bus=port,id=line,chardev=pty`);
-      await output(`until ls ${DEVICE}/tty/ttyS* > /dev/null 2>&1; do sleep 0.2; done`);
-      const tty = /ttyS\d+/.exec(await output(`ls ${DEVICE}/tty`))?.[0];
+      const tty = await serialLine(guest, BEHIND_PORT);
       const { stdout: listed } = await dom0.sh(`ioreqd device list ${guest.domid}`);
       const pty = /^.*\bline\b.* (\/dev\/pts\/\d+)/m.exec(listed)?.[1];
       const received = dom0.sh(`head -n 1 < ${pty}`, { timeoutMs: ONCE_MS });
-      await output(`stty -F /dev/${tty} raw -echo && echo time ${time} > /dev/${tty}`);
+      await output(`stty -F ${tty} raw -echo && echo time ${time} > ${tty}`);
       expect((await received).stdout).toBe(`time ${time}\n`);
       await dom0.sh(`ioreqd device remove ${guest.domid} line`, { timeoutMs: ONCE_MS });
       await output(`while [ -e ${DEVICE} ]; do sleep 0.2; done`);
