@@ -8,7 +8,6 @@
 
 import { definePciDevice } from "../pci/define.js";
 
-/** A power of two. */
 const FIFO_SIZE = 16;
 /** Received bytes that raise an interrupt, by FCR bits 7:6. */
 const TRIGGERS = [1, 4, 8, 14] as const;
